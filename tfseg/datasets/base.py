@@ -1,0 +1,119 @@
+"""What a data set is to the rest of tfseg: cases, labels, and a way to load them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from tfseg.errors import ConfigError, DataError
+from tfseg.volume import Volume
+
+
+@dataclass(frozen=True)
+class Case:
+    """One study: where its files are.
+
+    Attributes:
+        id: unique in the data set; a file-name stem, e.g. ``hippocampus_001``.
+        image: the image file or DICOM folder; channels of one case live in one file here.
+        label: the reference label map, or ``None`` where there is none.
+        mask: region in which results count (a field of view), or ``None`` for everywhere.
+        split: ``train`` or ``test``, as the publisher split them.
+    """
+
+    id: str
+    image: Path
+    label: Path | None = None
+    mask: Path | None = None
+    split: str = "train"
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A recognised data set.
+
+    Attributes:
+        name: the data set's own name, e.g. ``Hippocampus``.
+        adapter: which adapter opened it, e.g. ``msd``.
+        root: its folder.
+        dims: 3 for volumes, 2 for single images.
+        modalities: one code a channel: ``CT``, ``MR``, ``RGB``... as the publisher names them.
+        labels: names of the values 0..k-1, background first.
+        cases: in publisher's order, train before test.
+        folds: number of cross-validation folds by default.
+        read_image, read_label, read_mask: load a case's file; labels come as uint8 0..k-1,
+            masks as bool. Injected by the adapter because layouts encode them differently.
+    """
+
+    name: str
+    adapter: str
+    root: Path
+    dims: int
+    modalities: tuple[str, ...]
+    labels: tuple[str, ...]
+    cases: tuple[Case, ...]
+    read_image: Callable[[Case], Volume] = field(repr=False)
+    read_label: Callable[[Case], Volume] = field(repr=False)
+    read_mask: Callable[[Case], Volume] | None = field(default=None, repr=False)
+    folds: int = 5
+
+    @property
+    def labelled(self) -> tuple[Case, ...]:
+        """The training cases that have a reference label map."""
+        return tuple(case for case in self.cases if case.split == "train" and case.label)
+
+    def load(self, case: Case) -> tuple[Volume, Volume]:
+        """Return image and label of a case after checking that they belong together.
+
+        Raises:
+            DataError: unreadable, different grids, wrong channel count, or label values that
+                the data set does not declare. The message names the case and the remedy.
+        """
+        image = self.read_image(case)
+        if image.channels != len(self.modalities):
+            raise DataError(
+                f"{case.image}: the data set declares {len(self.modalities)} channels "
+                f"({', '.join(self.modalities)}); the image has {image.channels}."
+            )
+        if not np.isfinite(image.array).all():
+            raise DataError(f"{case.image}: the image holds NaN or infinite voxels. Repair it.")
+        label = self.read_label(case)
+        if not image.same_grid(label):
+            raise DataError(
+                f"case {case.id}: image and label must lie on one grid; the image is "
+                f"{image.shape} at {_mm(image)}, the label {label.shape} at {_mm(label)}. "
+                "Resample the label onto the image."
+            )
+        return image, label
+
+    def split(self, fold: int | None, seed: int = 0) -> tuple[tuple[Case, ...], tuple[Case, ...]]:
+        """Return (training, validation) cases of one fold; ``None`` trains on all of them.
+
+        The folds are disjoint, cover every labelled case once, differ in size by one at most,
+        and depend on the sorted case ids and ``seed`` alone.
+
+        Raises:
+            ConfigError: no such fold, or fewer cases than folds.
+        """
+        cases = sorted(self.labelled, key=lambda case: case.id)
+        if fold is None:
+            return tuple(cases), ()
+        folds = min(self.folds, len(cases))
+        if folds < 2:
+            raise ConfigError(
+                f"{self.root}: a fold needs at least 2 labelled cases; there are {len(cases)}. "
+                "Use --fold all to train on every case."
+            )
+        if not 0 <= fold < folds:
+            raise ConfigError(f"--fold must be 0 to {folds - 1} or all; got {fold}.")
+        order = np.random.default_rng(seed).permutation(len(cases))
+        held_out = {int(index) for index in order[fold::folds]}
+        training = tuple(case for index, case in enumerate(cases) if index not in held_out)
+        return training, tuple(cases[index] for index in sorted(held_out))
+
+
+def _mm(volume: Volume) -> str:
+    return " x ".join(f"{size:.3g}" for size in volume.spacing_mm) + " mm"

@@ -1,0 +1,115 @@
+"""Files that are either whole or not there: everything tfseg writes goes through here."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tfseg.errors import DataError
+
+
+@contextmanager
+def atomic_path(target: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a temporary path beside ``target`` that replaces it when the block ends well.
+
+    The temporary name ends with the target's full name, so writers that choose a format by
+    suffix see the right one. The block may make a file or a folder of that name. When it
+    raises, the temporary is removed and ``target`` is as it was.
+
+    Raises:
+        DataError: the disk is full, or the folder cannot be written.
+    """
+    target = Path(target)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        holder = Path(tempfile.mkdtemp(prefix=".tfseg-", suffix=".partial", dir=target.parent))
+    except OSError as error:
+        raise _write_error(target, error) from error
+    # A folder of our own gives the temporary the target's exact name and one place to clean.
+    temporary = holder / target.name
+    try:
+        yield temporary
+        if temporary.is_dir():
+            _replace_folder(temporary, target, holder)
+        else:
+            with temporary.open("rb") as handle:
+                os.fsync(handle.fileno())
+            os.replace(temporary, target)
+    except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS}:
+            raise _write_error(target, error) from error
+        raise
+    finally:
+        shutil.rmtree(holder, ignore_errors=True)
+
+
+def _replace_folder(new: Path, target: Path, holder: Path) -> None:
+    # rename(2) replaces no folder that has content: move the old one into the holder first.
+    if target.exists():
+        os.rename(target, holder / "replaced")
+    os.rename(new, target)
+
+
+def _write_error(target: Path, error: OSError) -> DataError:
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return DataError(f"cannot write {target}: the disk is full. Free some space and try again.")
+    return DataError(
+        f"cannot write {target}: {error.strerror or error}. "
+        "Choose an output folder that exists on a writable disk."
+    )
+
+
+def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
+    """Write ``data`` to ``path`` atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Write ``text`` to ``path`` atomically as UTF-8."""
+    write_bytes(path, text.encode())
+
+
+def write_json(path: str | os.PathLike[str], document: Any) -> None:
+    """Write ``document`` as indented JSON atomically; NaN and infinity are refused."""
+    write_text(path, json.dumps(document, indent=2, allow_nan=False) + "\n")
+
+
+def read_json(path: str | os.PathLike[str], what: str) -> Any:
+    """Return the JSON document at ``path``.
+
+    Args:
+        path: the file.
+        what: what it should be, for the message, e.g. ``"the plan"``.
+
+    Raises:
+        DataError: the file is missing, unreadable or no JSON.
+    """
+    path = Path(path)
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError(f"{what} is missing: there is no file {path}.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{what} cannot be read: {path}: {error}.") from error
+    except json.JSONDecodeError as error:
+        raise DataError(
+            f"{what} is not valid JSON: {path}, line {error.lineno}: {error.msg}."
+        ) from error
+
+
+def sha256(path: str | os.PathLike[str]) -> str:
+    """Return the hexadecimal SHA-256 of a file, read in blocks of 1 MiB."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as handle:
+        while block := handle.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

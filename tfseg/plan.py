@@ -1,0 +1,134 @@
+"""The plan: every decision between raw voxels and the network, as data a person can read.
+
+It is made once by :mod:`tfseg.planning`, may be edited as JSON, and travels with the run and
+with every export: preprocessing at serving time is the plan's, to the digit.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from tfseg.errors import ConfigError
+from tfseg.files import read_json, write_json
+
+_Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+_Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ClipZScore(_Record):
+    """CT-like normalisation with constants of the training set: ``(clip(v) - mean) / std``."""
+
+    kind: Literal["clip_zscore"] = "clip_zscore"
+    low: _Finite
+    high: _Finite
+    mean: _Finite
+    std: _Positive
+
+
+class ZScore(_Record):
+    """MR-like normalisation with each volume's own mean and standard deviation."""
+
+    kind: Literal["zscore"] = "zscore"
+
+
+class Scale(_Record):
+    """Fixed linear map ``(v - offset) / scale``, e.g. 8-bit photographs to [-1, 1]."""
+
+    kind: Literal["scale"] = "scale"
+    offset: _Finite = 0.0
+    scale: _Positive = 1.0
+
+
+class Channel(_Record):
+    """One input channel: its name, its unit and how it is normalised."""
+
+    name: str
+    unit: str = "arbitrary"
+    normalisation: Annotated[ClipZScore | ZScore | Scale, Field(discriminator="kind")]
+
+
+class Plan(_Record):
+    """How volumes become network input, and patches become label maps.
+
+    Attributes:
+        dims: rank of the network, 2 or 3. A 2D network sees the slices along z one by one.
+        spacing_mm: voxel size the network works at: (z, y, x), or (y, x) when ``dims`` is 2.
+            ``None`` keeps each volume's own (photographs have no millimetres).
+        patch_size: network input in voxels: (z, y, x) or (y, x).
+        batch_size: patches a training step, over all replicas.
+        channels: the input channels, in order.
+        labels: names of the label values 0..k-1; 0 is the background.
+        overlap: share of a window that the next one covers at inference, in [0, 0.9].
+        orientation: of the array axes; volumes are turned to it without interpolation.
+    """
+
+    version: Literal[1] = 1
+    dims: Literal[2, 3]
+    spacing_mm: tuple[_Positive, ...] | None
+    patch_size: tuple[Annotated[int, Field(ge=1, le=4096)], ...]
+    batch_size: Annotated[int, Field(ge=1, le=1024)]
+    channels: Annotated[tuple[Channel, ...], Field(min_length=1)]
+    labels: Annotated[tuple[str, ...], Field(min_length=2, max_length=255)]
+    overlap: Annotated[float, Field(ge=0, le=0.9)] = 0.5
+    orientation: Literal["SPL"] = "SPL"
+
+    @model_validator(mode="after")
+    def _ranks_agree(self) -> Plan:
+        for name in ("spacing_mm", "patch_size"):
+            value = getattr(self, name)
+            if value is not None and len(value) != self.dims:
+                raise ValueError(f"{name} must have dims={self.dims} entries; got {value}")
+        return self
+
+    @property
+    def num_classes(self) -> int:
+        """Number of label values, the background included."""
+        return len(self.labels)
+
+    def target_spacing(
+        self, source_mm: tuple[float, float, float]
+    ) -> tuple[float, float, float]:
+        """Return the voxel size (z, y, x) to resample a volume of ``source_mm`` to."""
+        if self.spacing_mm is None:
+            return source_mm
+        if self.dims == 2:
+            return source_mm[0], self.spacing_mm[0], self.spacing_mm[1]
+        return self.spacing_mm[0], self.spacing_mm[1], self.spacing_mm[2]
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the plan as JSON, atomically."""
+        write_json(path, self.model_dump(mode="json"))
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Plan:
+        """Read a plan.
+
+        Raises:
+            DataError: no such file, or no JSON.
+            ConfigError: a value breaks its rule; the message names it.
+        """
+        return cls.parse(read_json(path, "the plan"), str(path))
+
+    @classmethod
+    def parse(cls, document: object, source: str) -> Plan:
+        """Validate a plan given as parsed JSON; ``source`` names it in messages."""
+        try:
+            return cls.model_validate(document)
+        except ValidationError as error:
+            raise ConfigError(f"{source} is no valid plan: {first_problem(error)}.") from error
+
+
+def first_problem(error: ValidationError) -> str:
+    """Return pydantic's first finding as ``where: rule; got value``."""
+    problem = error.errors(include_url=False)[0]
+    where = ".".join(str(part) for part in problem["loc"]) or "document"
+    message = problem["msg"].removeprefix("Value error, ")
+    given = repr(problem["input"])
+    return f"{where}: {message}; got {given if len(given) <= 80 else given[:77] + '...'}"
