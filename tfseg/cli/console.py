@@ -1,0 +1,45 @@
+"""What every command prints with: tables and progress on stderr, JSON alone on stdout."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, TypeVar
+
+import click
+
+_Item = TypeVar("_Item")
+
+
+def print_json(document: Any) -> None:
+    """Print one JSON document on stdout."""
+    click.echo(json.dumps(document, indent=2, allow_nan=False))
+
+
+def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table on stdout, as wide as the terminal."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", header_style="bold")
+    for position, column in enumerate(columns):
+        table.add_column(column, overflow="fold", no_wrap=position == 0)
+    for row in rows:
+        table.add_row(*row)
+    Console(soft_wrap=False).print(table)
+
+
+def note(message: str) -> None:
+    """Say something on stderr, out of the way of what the command prints."""
+    click.echo(message, err=True)
+
+
+def track(items: Sequence[_Item], what: str) -> Iterator[_Item]:
+    """Yield ``items`` with a progress bar on stderr, shown only when that is a terminal."""
+    from rich.console import Console
+    from rich.progress import track as rich_track
+
+    console = Console(stderr=True)
+    yield from rich_track(
+        items, description=what, console=console, disable=not console.is_terminal
+    )
