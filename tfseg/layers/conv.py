@@ -1,0 +1,128 @@
+"""Convolutions of rank 2 or 3, and the conv-norm-activation sequence the networks repeat."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from tfseg.errors import ConfigError
+from tfseg.layers.norm import normalise
+from tfseg.layers.shape import rank_of
+
+Size = int | Sequence[int]
+
+_SLOPE = 0.01  # of leaky ReLU, as in nnU-Net (Isensee et al. 2021)
+
+
+def conv(
+    x: Any,
+    *,
+    filters: int,
+    kernel: Size = 3,
+    stride: Size = 1,
+    dilation: int = 1,
+    padding: str = "same",
+    bias: bool = True,
+    dtype: str | None = None,
+    name: str,
+) -> Any:
+    """Convolve (batch, [z,] y, x, c) to ``filters`` channels; He-normal initial weights.
+
+    ``padding="same"`` pads symmetrically, ``dilation * (k - 1) / 2`` on both sides for odd
+    kernels, also when strided (as the published ResNets do, and unlike TensorFlow's SAME,
+    whose padding shifts with the parity of the input).
+    """
+    layer = keras.layers.Conv2D if rank_of(x) == 2 else keras.layers.Conv3D
+    sizes = _per_axis(kernel, rank_of(x))
+    steps = _per_axis(stride, rank_of(x))
+    if padding == "same" and max(steps) > 1:
+        x = _pad(x, [dilation * (size - 1) // 2 for size in sizes], name=f"{name}_pad")
+        padding = "valid"
+    return layer(
+        filters,
+        sizes,
+        strides=steps,
+        dilation_rate=dilation,
+        padding=padding,
+        use_bias=bias,
+        kernel_initializer="he_normal",
+        dtype=dtype,
+        name=name,
+    )(x)
+
+
+def conv_norm_act(
+    x: Any,
+    *,
+    filters: int,
+    kernel: Size = 3,
+    stride: Size = 1,
+    dilation: int = 1,
+    padding: str = "same",
+    norm: str = "instance",
+    activation: str = "leaky_relu",
+    name: str,
+) -> Any:
+    """Convolution, normalisation, activation; the bias is left out where a norm follows."""
+    x = conv(
+        x,
+        filters=filters,
+        kernel=kernel,
+        stride=stride,
+        dilation=dilation,
+        padding=padding,
+        bias=norm == "none",
+        name=f"{name}_conv",
+    )
+    x = normalise(x, kind=norm, name=f"{name}_norm")
+    return activate(x, kind=activation, name=f"{name}_act")
+
+
+def activate(x: Any, *, kind: str, name: str) -> Any:
+    """Apply ``relu`` or ``leaky_relu`` (slope 0.01)."""
+    if kind == "relu":
+        return keras.layers.ReLU(name=name)(x)
+    if kind == "leaky_relu":
+        return keras.layers.LeakyReLU(negative_slope=_SLOPE, name=name)(x)
+    raise ConfigError(f"activation must be relu or leaky_relu; got {kind!r}.")
+
+
+def transposed_conv(x: Any, *, filters: int, stride: Size, bias: bool = True, name: str) -> Any:
+    """Upsample by a transposed convolution whose kernel equals its stride (no overlap)."""
+    layer = keras.layers.Conv2DTranspose if rank_of(x) == 2 else keras.layers.Conv3DTranspose
+    steps = _per_axis(stride, rank_of(x))
+    return layer(
+        filters,
+        steps,
+        strides=steps,
+        use_bias=bias,
+        kernel_initializer="he_normal",
+        name=name,
+    )(x)
+
+
+def downsample(x: Any, *, stride: Size, size: Size | None = None, name: str) -> Any:
+    """Max-pool; ``size`` (default: the stride) larger than the stride pads symmetrically."""
+    layer = keras.layers.MaxPooling2D if rank_of(x) == 2 else keras.layers.MaxPooling3D
+    steps = _per_axis(stride, rank_of(x))
+    sizes = steps if size is None else _per_axis(size, rank_of(x))
+    if sizes != steps:
+        # Zero padding equals minus infinity here: the pooled maps come out of a ReLU.
+        x = _pad(x, [(extent - 1) // 2 for extent in sizes], name=f"{name}_pad")
+    return layer(sizes, strides=steps, padding="valid", name=name)(x)
+
+
+def _pad(x: Any, margin: Sequence[int], *, name: str) -> Any:
+    if not any(margin):
+        return x
+    layer = keras.layers.ZeroPadding2D if rank_of(x) == 2 else keras.layers.ZeroPadding3D
+    return layer(tuple((size, size) for size in margin), name=name)(x)
+
+
+def _per_axis(value: Size, rank: int) -> tuple[int, ...]:
+    sizes = (value,) * rank if isinstance(value, int) else tuple(value)
+    if len(sizes) != rank or min(sizes) < 1:
+        raise ConfigError(f"a size must be one or {rank} positive integers; got {value!r}.")
+    return sizes

@@ -1,0 +1,90 @@
+"""PSPNet. Zhao, Shi, Qi, Wang, Jia 2016, arXiv:1612.01105; 2D and 3D from one source.
+
+A dilated ResNet, the pyramid pooling module, and linear upsampling of the logits. With
+``faithful=True``: ResNet-50 of width 64 with batch normalisation at output stride 8, bins 1, 2,
+3, 6, a 512-channel head with dropout 0.1, and the auxiliary head on the third stage with weight
+0.4. The default is narrower, with instance normalisation (patch batches are small), and at
+output stride 4, because organs are smaller than street scenes.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import keras
+from pydantic import Field
+
+from tfseg.layers import conv_norm_act, pyramid_pooling, residual_trunk, resize_like
+from tfseg.models.config import ModelConfig, output_logits
+
+_PAPER = {
+    "backbone": "resnet50",
+    "output_stride": 8,
+    "base_filters": 64,
+    "norm": "batch",
+    "activation": "relu",
+    "dropout": 0.1,
+}
+
+
+class PSPNetConfig(ModelConfig):
+    """Options of :func:`build_pspnet`.
+
+    Attributes:
+        backbone: depth of the residual trunk.
+        output_stride: of the trunk's last stage; the logits are upsampled by it.
+        base_filters: channels of the trunk's stem; 64 in the paper.
+        bins: cells an axis of each pyramid level.
+        auxiliary: train with a second head on the trunk's third stage.
+    """
+
+    backbone: Literal["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"] = "resnet18"
+    output_stride: Literal[2, 4, 8, 16, 32] = 4
+    base_filters: Annotated[int, Field(ge=1, le=256)] = 32
+    bins: tuple[Annotated[int, Field(ge=1, le=64)], ...] = (1, 2, 3, 6)
+    norm: Literal["instance", "batch", "none"] = "instance"
+    activation: Literal["relu", "leaky_relu"] = "leaky_relu"
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    auxiliary: bool = True
+
+
+def build_pspnet(
+    input_shape: tuple[int | None, ...], num_classes: int, config: PSPNetConfig
+) -> Any:
+    """Build the network: image (batch, [z,] y, x, c) -> logits (batch, [z,] y, x, classes).
+
+    Any input size fits. With ``auxiliary`` the outputs are [logits, auxiliary logits], both at
+    the input's size.
+    """
+    inputs = keras.Input(input_shape, name="image")
+    style = {"norm": config.norm, "activation": config.activation}
+    stages = residual_trunk(
+        inputs,
+        depth=config.backbone,
+        output_stride=config.output_stride,
+        base_filters=config.base_filters,
+        **style,
+    )
+    x = pyramid_pooling(stages[3], bins=config.bins, name="pyramid", **style)
+    x = conv_norm_act(x, filters=stages[3].shape[-1] // 4, name="head", **style)
+    outputs = [_classify(x, inputs, num_classes, config, name="logits")]
+    if config.auxiliary:
+        y = conv_norm_act(
+            stages[2], filters=stages[2].shape[-1] // 4, name="auxiliary", **style
+        )
+        outputs.append(_classify(y, inputs, num_classes, config, name="auxiliary_logits"))
+    return keras.Model(inputs, outputs if len(outputs) > 1 else outputs[0], name="pspnet")
+
+
+def paper_config(config: dict[str, Any]) -> dict[str, Any]:
+    """Return ``config`` with the paper's values where it is silent."""
+    return {**_PAPER, **config}
+
+
+def _classify(
+    x: Any, image: Any, num_classes: int, config: PSPNetConfig, *, name: str
+) -> Any:
+    if config.dropout:
+        x = keras.layers.Dropout(config.dropout, name=f"{name}_dropout")(x)
+    x = output_logits(x, num_classes, name=f"{name}_coarse")
+    return resize_like(x, image, name=name)

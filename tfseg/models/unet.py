@@ -1,0 +1,180 @@
+"""U-Net. Ronneberger, Fischer, Brox 2015, arXiv:1505.04597; 2D and 3D from one source.
+
+With ``faithful=True`` it is the paper's: 64 to 1024 channels on five levels, unpadded 3x3
+convolutions with ReLU and no normalisation, max-pooling, centre-cropped skips, dropout 0.5 at
+the end of the contracting path. The default is the form that later work settled on (Isensee et
+al. 2021, nnU-Net, doi:10.1038/s41592-020-01008-z): padded convolutions, instance normalisation,
+leaky ReLU, strided convolution for pooling, deep supervision.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import keras
+from pydantic import Field
+
+from tfseg.errors import ConfigError
+from tfseg.layers import conv, conv_norm_act, crop_and_concat, downsample, transposed_conv
+from tfseg.models.config import ModelConfig, output_logits
+
+_PAPER = {
+    "base_filters": 64,
+    "max_filters": 1024,
+    "depth": 5,
+    "norm": "none",
+    "activation": "relu",
+    "padding": "valid",
+    "pooling": "max",
+    "dropout": 0.5,
+    "deep_supervision": False,
+}
+
+
+class UNetConfig(ModelConfig):
+    """Options of :func:`build_unet`.
+
+    Attributes:
+        base_filters: channels of the finest level; each level below has twice as many, up to
+            ``max_filters``.
+        depth: number of levels, the bottom included.
+        convs: convolutions a level.
+        pooling: ``stride`` (strided convolution) or ``max``.
+        strides: pooling factor per axis of each of the depth - 1 poolings; ``None`` is 2 on
+            every axis. Anisotropic volumes want 1 along thick slices at first.
+        deep_supervision: train with a further output at every decoder level but the two
+            coarsest (Lee et al. 2014, arXiv:1409.5185; weights halve with each level).
+    """
+
+    base_filters: Annotated[int, Field(ge=1, le=1024)] = 32
+    max_filters: Annotated[int, Field(ge=1, le=4096)] = 320
+    depth: Annotated[int, Field(ge=2, le=8)] = 5
+    convs: Annotated[int, Field(ge=1, le=8)] = 2
+    norm: Literal["instance", "batch", "none"] = "instance"
+    activation: Literal["relu", "leaky_relu"] = "leaky_relu"
+    padding: Literal["same", "valid"] = "same"
+    pooling: Literal["stride", "max"] = "stride"
+    strides: tuple[tuple[Annotated[int, Field(ge=1, le=4)], ...], ...] | None = None
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    deep_supervision: bool = True
+
+    def level_strides(self, rank: int) -> tuple[tuple[int, ...], ...]:
+        """Return the pooling factors, one tuple of ``rank`` per pooling."""
+        if self.strides is None:
+            return ((2,) * rank,) * (self.depth - 1)
+        if len(self.strides) != self.depth - 1 or any(len(step) != rank for step in self.strides):
+            raise ConfigError(
+                f"strides must hold depth - 1 = {self.depth - 1} tuples of {rank} factors; "
+                f"got {self.strides}."
+            )
+        return self.strides
+
+    def divisor(self, rank: int) -> tuple[int, ...]:
+        """Return what each axis of a padded network's input must be divisible by."""
+        factors = [1] * rank
+        for step in self.level_strides(rank):
+            factors = [factor * size for factor, size in zip(factors, step, strict=True)]
+        return tuple(factors)
+
+
+def build_unet(input_shape: tuple[int | None, ...], num_classes: int, config: UNetConfig) -> Any:
+    """Build the network: image (batch, [z,] y, x, c) -> logits (batch, [z,] y, x, classes).
+
+    With ``padding="valid"`` the output is smaller than the input. With ``deep_supervision`` the
+    outputs are a list, full resolution first.
+
+    Raises:
+        ConfigError: an input size that the poolings do not divide.
+    """
+    rank = len(input_shape) - 1
+    strides = config.level_strides(rank)
+    _check_size(input_shape[:-1], config)
+
+    inputs = keras.Input(input_shape, name="image")
+    skips, x = [], inputs
+    for level in range(config.depth):
+        if level:
+            x = _pool(x, strides[level - 1], config, level)
+        first_stride = strides[level - 1] if level and config.pooling == "stride" else 1
+        x = _convs(x, _filters(config, level), config, name=f"encoder{level}", stride=first_stride)
+        if config.dropout and level >= config.depth - 2:
+            x = keras.layers.Dropout(config.dropout, name=f"encoder{level}_dropout")(x)
+        skips.append(x)
+
+    logits = []
+    for level in reversed(range(config.depth - 1)):
+        filters = _filters(config, level)
+        x = transposed_conv(x, filters=filters, stride=strides[level], name=f"up{level}")
+        x = crop_and_concat(
+            skips[level], x, crop=config.padding == "valid", name=f"decoder{level}"
+        )
+        x = _convs(x, filters, config, name=f"decoder{level}")
+        # The two coarsest levels see too little to be worth a loss of their own.
+        if level == 0 or (config.deep_supervision and level < config.depth - 2):
+            logits.insert(0, output_logits(x, num_classes, name=f"logits{level}"))
+    return keras.Model(inputs, logits if len(logits) > 1 else logits[0], name="unet")
+
+
+def paper_config(config: dict[str, Any]) -> dict[str, Any]:
+    """Return ``config`` with the paper's values where it is silent."""
+    return {**_PAPER, **config}
+
+
+def _filters(config: UNetConfig, level: int) -> int:
+    return min(config.base_filters * 2**level, config.max_filters)
+
+
+def _pool(x: Any, stride: tuple[int, ...], config: UNetConfig, level: int) -> Any:
+    if config.pooling == "max":
+        return downsample(x, stride=stride, name=f"pool{level}")
+    return x
+
+
+def _convs(x: Any, filters: int, config: UNetConfig, *, name: str, stride: Any = 1) -> Any:
+    for index in range(config.convs):
+        x = conv_norm_act(
+            x,
+            filters=filters,
+            stride=stride if index == 0 else 1,
+            padding=config.padding,
+            norm=config.norm,
+            activation=config.activation,
+            name=f"{name}_{index + 1}",
+        )
+    return x
+
+
+def _check_size(spatial: tuple[int | None, ...], config: UNetConfig) -> None:
+    if config.padding == "valid":
+        _check_valid_size(spatial, config)
+        return
+    divisor = config.divisor(len(spatial))
+    given = [size for size in spatial if size is not None]
+    wrong = any(
+        size is not None and size % factor for size, factor in zip(spatial, divisor, strict=True)
+    )
+    if wrong:
+        fit = tuple(
+            size and -(-size // factor) * factor
+            for size, factor in zip(spatial, divisor, strict=True)
+        )
+        raise ConfigError(
+            f"the input of a U-Net of depth {config.depth} must be divisible by {divisor}; "
+            f"got {tuple(given)}. Use {fit}."
+        )
+
+
+def _check_valid_size(spatial: tuple[int | None, ...], config: UNetConfig) -> None:
+    strides = config.level_strides(len(spatial))
+    for axis, size in enumerate(spatial):
+        if size is None:
+            continue
+        left = size - 2 * config.convs
+        for step in strides:
+            if left <= 0 or left % step[axis]:
+                raise ConfigError(
+                    f"an unpadded U-Net must find an even size at every pooling; input size "
+                    f"{size} leaves {left} voxels before a pooling by {step[axis]}. "
+                    "At depth 5 sizes of 188 + 16 m fit, e.g. 572."
+                )
+            left = left // step[axis] - 2 * config.convs
