@@ -1,0 +1,60 @@
+"""Whatever can answer for a network: a run folder or an exported artifact, one call for all."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tfseg.artifact import Manifest
+from tfseg.errors import DataError
+
+
+class Backend(Protocol):
+    """A network ready to run.
+
+    Called with float32 (n, [z,] y, x, c), already prepared, it returns float32 probabilities
+    (n, [z,] y, x, classes).
+    """
+
+    def __call__(self, batch: NDArray[np.float32]) -> NDArray[np.float32]: ...
+
+
+# What a folder of each kind holds, and the module whose ``open_artifact`` loads it. A file of
+# that name is taken for its folder. TensorRT comes before ONNX: its folder carries both.
+_KINDS = (
+    ("model.keras", "tfseg.inference.backends.keras_run"),
+    ("model.engine", "tfseg.inference.backends.tensorrt"),
+    ("model.onnx", "tfseg.inference.backends.onnx"),
+    ("saved_model.pb", "tfseg.inference.backends.savedmodel"),
+)
+
+
+def open_backend(path: str | Path) -> tuple[Backend, Manifest]:
+    """Open a run folder or an artifact.
+
+    Args:
+        path: the run folder, the artifact's folder, its main file, or, for a SavedModel, the
+            folder of versions (the highest is taken).
+
+    Raises:
+        DataError: nothing there that can be opened, or a damaged file.
+    """
+    given = Path(path)
+    if not given.exists():
+        raise DataError(f"there is no model {given}. Name a run folder or an exported artifact.")
+    folder = given.parent if given.is_file() else given
+    names = [given.name] if given.is_file() else [name for name, _ in _KINDS]
+    for name, module in _KINDS:
+        if name in names and (folder / name).is_file():
+            return importlib.import_module(module).open_artifact(folder)
+    versions = [child for child in folder.iterdir() if child.name.isdecimal() and child.is_dir()]
+    if given.is_dir() and versions:
+        return open_backend(max(versions, key=lambda child: int(child.name)))
+    raise DataError(
+        f"{given} is no model: looked for {', '.join(name for name, _ in _KINDS)}. "
+        "Name a run folder or an exported artifact."
+    )

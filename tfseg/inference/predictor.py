@@ -1,0 +1,65 @@
+"""Predictor: from a volume as it was read to labels on its own grid."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tfseg.artifact import Manifest
+from tfseg.errors import DataError
+from tfseg.inference.backends import Backend, open_backend
+from tfseg.inference.sliding import probability_array, segment_array
+from tfseg.preprocess import prepare
+from tfseg.volume import Volume
+
+
+class Predictor:
+    """Segments volumes with a run folder or any exported artifact.
+
+    Example:
+        >>> predictor = Predictor.open("runs/latest")       # doctest: +SKIP
+        >>> labels = predictor.predict(read_volume(path))   # doctest: +SKIP
+    """
+
+    def __init__(self, backend: Backend, manifest: Manifest) -> None:
+        self.backend = backend
+        self.manifest = manifest
+
+    @classmethod
+    def open(cls, model: str | Path) -> Predictor:
+        """Open a run folder or an artifact; see :func:`tfseg.inference.backends.open_backend`."""
+        return cls(*open_backend(model))
+
+    def predict(
+        self, volume: Volume, progress: Callable[[float], None] | None = None
+    ) -> Volume:
+        """Return the label map (z, y, x) uint8 on the volume's own grid.
+
+        Args:
+            volume: raw intensities, any orientation, any size.
+            progress: called with the finished share, in (0, 1].
+
+        Raises:
+            DataError: wrong number of channels, or voxels that are not finite.
+        """
+        canonical, way = self._canonical(volume)
+        image = prepare(canonical, self.manifest.plan)
+        labels = segment_array(
+            image, self.backend, self.manifest.plan, canonical.shape, progress
+        )
+        return volume.with_array(np.ascontiguousarray(way.undo(labels)))
+
+    def probabilities(self, volume: Volume) -> NDArray[np.float32]:
+        """Return class probabilities (z, y, x, classes) on the volume's own grid."""
+        canonical, way = self._canonical(volume)
+        image = prepare(canonical, self.manifest.plan)
+        full = probability_array(image, self.backend, self.manifest.plan, canonical.shape)
+        return np.ascontiguousarray(way.undo(full))
+
+    def _canonical(self, volume: Volume):  # type: ignore[no-untyped-def]
+        if not np.isfinite(volume.array).all():
+            raise DataError("the image holds NaN or infinite voxels. Repair it before prediction.")
+        return volume.canonical()
