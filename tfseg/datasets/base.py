@@ -44,6 +44,7 @@ class Dataset:
         labels: names of the values 0..k-1, background first.
         cases: in publisher's order, train before test.
         folds: number of cross-validation folds by default.
+        remarks: what the data set's own description gets wrong without making it unusable.
         read_image, read_label, read_mask: load a case's file; labels come as uint8 0..k-1,
             masks as bool. Injected by the adapter because layouts encode them differently.
     """
@@ -59,6 +60,7 @@ class Dataset:
     read_label: Callable[[Case], Volume] = field(repr=False)
     read_mask: Callable[[Case], Volume] | None = field(default=None, repr=False)
     folds: int = 5
+    remarks: tuple[str, ...] = ()
 
     @property
     def labelled(self) -> tuple[Case, ...]:
@@ -117,3 +119,26 @@ class Dataset:
 
 def _mm(volume: Volume) -> str:
     return " x ".join(f"{size:.3g}" for size in volume.spacing_mm) + " mm"
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """A published folder layout that can be opened as a :class:`Dataset`.
+
+    Attributes:
+        name: short and unique, e.g. ``msd``.
+        title: the layout's full name.
+        layout: the files that make a folder this layout, for people and for error messages.
+        dims: 3 for volumes, 2 for single images.
+        reference: publication and licence.
+        recognises: tells from the content of a folder whether it has the layout.
+        open: opens the folder without reading any image; raises DataError naming what is wrong.
+    """
+
+    name: str
+    title: str
+    layout: str
+    dims: int
+    reference: str
+    recognises: Callable[[Path], bool] = field(repr=False)
+    open: Callable[[Path], Dataset] = field(repr=False)

@@ -1,0 +1,112 @@
+"""Reading and writing volumes: one module a format, chosen here by the path.
+
+Every reader returns a :class:`tfseg.volume.Volume` (z, y, x in LPS) and raises
+:class:`tfseg.errors.DataError` with one line when it cannot; every writer is atomic.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from tfseg.errors import DataError
+from tfseg.volume import Volume
+
+# Suffixes in the order of preference; the writers' are a part of them.
+_NIFTI = (".nii", ".nii.gz")
+_ITK = (".mha", ".mhd", ".nrrd")
+_IMAGE = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".gif", ".bmp")
+_DICOM = (".dcm", ".ima")
+
+
+def volume_suffixes() -> tuple[str, ...]:
+    """Return every file name suffix that :func:`read_volume` knows, in lower case."""
+    return (*_NIFTI, *_ITK, *_IMAGE, *_DICOM)
+
+
+def volume_suffix(path: str | os.PathLike[str]) -> str:
+    """Return the known suffix that ``path`` ends with, in lower case, or an empty string."""
+    name = Path(path).name.lower()
+    return max((suffix for suffix in volume_suffixes() if name.endswith(suffix)), key=len, default="")
+
+
+def volume_stem(path: str | os.PathLike[str]) -> str:
+    """Return the file or folder name of ``path`` without the suffix that tells the format."""
+    name = Path(path).name
+    return name[: len(name) - len(volume_suffix(path))]
+
+
+def read_volume(path: str | os.PathLike[str], *, allow_2d: bool = True) -> Volume:
+    """Read a volume from a file, or from a folder that holds one DICOM series.
+
+    Args:
+        path: NIfTI (``.nii``, ``.nii.gz``), MetaImage (``.mha``, ``.mhd``), NRRD, a picture
+            (PNG, JPEG, TIFF, GIF, BMP: one slice at 1 mm), a DICOM file, or a DICOM folder.
+        allow_2d: ``False`` refuses pictures, which say nothing about millimetres.
+
+    Raises:
+        DataError: the file is missing, unreadable or of an unknown format.
+    """
+    path = Path(path)
+    suffix = volume_suffix(path)
+    if path.is_dir():
+        from tfseg.io import dicom
+
+        return dicom.read(path)
+    if not path.exists():
+        raise DataError(f"{path}: there is no such file or folder. Check the path.")
+    if suffix in _NIFTI:
+        from tfseg.io import nifti
+
+        return nifti.read(path)
+    if suffix in _ITK:
+        from tfseg.io import itk
+
+        return itk.read(path)
+    if suffix in _IMAGE:
+        if not allow_2d:
+            raise DataError(f"{path}: a volume is needed; a {suffix} picture has no millimetres.")
+        from tfseg.io import image2d
+
+        return image2d.read(path)
+    if suffix in _DICOM or not path.suffix or _looks_like_dicom(path):
+        from tfseg.io import dicom
+
+        return dicom.read(path)
+    raise DataError(
+        f"{path}: unknown format {path.suffix!r}. Readable: {', '.join(volume_suffixes())}, "
+        "and folders of DICOM files."
+    )
+
+
+def write_volume(volume: Volume, path: str | os.PathLike[str]) -> None:
+    """Write a volume; the suffix chooses the format: NIfTI, MetaImage, NRRD, or PNG for a slice.
+
+    Raises:
+        DataError: another suffix, a volume that the format cannot hold, or a failing disk.
+    """
+    suffix = volume_suffix(path)
+    if suffix in _NIFTI:
+        from tfseg.io import nifti
+
+        nifti.write(volume, path)
+    elif suffix in {".mha", ".nrrd"}:
+        from tfseg.io import itk
+
+        itk.write(volume, path)
+    elif suffix == ".png":
+        from tfseg.io import image2d
+
+        image2d.write(volume, path)
+    else:
+        raise DataError(
+            f"{path}: volumes are written as .nii.gz, .nii, .mha, .nrrd or .png (one slice); "
+            f"got suffix {Path(path).suffix!r}."
+        )
+
+
+def _looks_like_dicom(path: Path) -> bool:
+    # Names such as 1.2.840.113619.2.5 have a "suffix" that means nothing (PS3.10 7.1: 128
+    # bytes of preamble, then DICM).
+    with path.open("rb") as file:
+        return file.read(132)[128:] == b"DICM"

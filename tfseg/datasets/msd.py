@@ -1,0 +1,179 @@
+"""Medical Segmentation Decathlon layout (Antonelli et al. 2022, arXiv:2106.05735).
+
+``dataset.json`` lists the cases and drives everything; what else lies in the folders is ignored.
+Many later data sets are published the same way.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tfseg.datasets.base import Adapter, Case, Dataset
+from tfseg.errors import DataError
+from tfseg.files import read_json
+from tfseg.io import read_volume, volume_stem
+from tfseg.volume import Volume
+
+_FILE = "dataset.json"
+_MAX_LABELS = 255  # label maps are uint8
+
+
+def recognises(root: Path) -> bool:
+    """Tell whether the folder has a ``dataset.json``."""
+    return (root / _FILE).is_file()
+
+
+def open_msd(root: Path) -> Dataset:
+    """Open a folder in the Decathlon layout.
+
+    Label values become 0..k-1 in ascending order of the declared ones (which they are already
+    in the Decathlon itself).
+
+    Raises:
+        DataError: ``dataset.json`` is no JSON, lacks an entry, names a file outside the folder
+            or names a case twice.
+    """
+    source = root / _FILE
+    document = read_json(source, "the data set's description")
+    if not isinstance(document, dict):
+        raise DataError(f"{source}: must hold a JSON object; got {type(document).__name__}.")
+    values, labels = _labels(document, source)
+    training = [_case(root, entry, "train") for entry in _entries(document, "training", source)]
+    test = [_case(root, entry, "test") for entry in _entries(document, "test", source)]
+    cases = [case for case in (*training, *test) if not case.image.name.startswith("._")]
+    if not cases:
+        raise DataError(f"{source}: the training list is empty. List at least one case.")
+    _check_unique(cases, source)
+    return Dataset(
+        name=str(document.get("name") or root.resolve().name),
+        adapter="msd",
+        root=root,
+        dims=3,
+        modalities=_modalities(document, source),
+        labels=labels,
+        cases=tuple(cases),
+        read_image=lambda case: read_volume(case.image, allow_2d=False),
+        read_label=lambda case: _read_label(case, values),
+        remarks=_remarks(document, len(training), len(test)),
+    )
+
+
+def _entries(document: dict[str, Any], key: str, source: Path) -> list[Any]:
+    entries = document.get(key, [] if key == "test" else None)
+    if not isinstance(entries, list):
+        raise DataError(
+            f"{source}: needs a list {key!r} of cases; got {_short(entries)}. The layout is "
+            'that of the Medical Segmentation Decathlon: {"image": "./imagesTr/a.nii.gz", '
+            '"label": "./labelsTr/a.nii.gz"}.'
+        )
+    return entries
+
+
+def _case(root: Path, entry: Any, split: str) -> Case:
+    if isinstance(entry, str):  # the test list names images alone
+        entry = {"image": entry}
+    if not isinstance(entry, dict) or "image" not in entry:
+        raise DataError(f"{root / _FILE}: a case needs an 'image'; got {_short(entry)}.")
+    image = _inside(root, entry["image"])
+    label = _inside(root, entry["label"]) if entry.get("label") is not None else None
+    return Case(id=volume_stem(image), image=image, label=label, split=split)
+
+
+def _inside(root: Path, name: Any) -> Path:
+    """Return the path of a listed file; links are followed, but names may not leave the folder."""
+    if not isinstance(name, str) or not name:
+        raise DataError(f"{root / _FILE}: a file name must be text; got {_short(name)}.")
+    relative = os.path.normpath(name)
+    if os.path.isabs(relative) or relative.split(os.sep)[0] in {"..", "."} or "\0" in relative:
+        raise DataError(f"{root / _FILE}: files must lie inside the data set folder; got {name!r}.")
+    return root / relative
+
+
+def _labels(document: dict[str, Any], source: Path) -> tuple[list[int], tuple[str, ...]]:
+    """Return the declared label values, ascending, and their names."""
+    declared = document.get("labels")
+    rule = 'needs "labels", e.g. {"0": "background", "1": "liver"}, with 2 to 255 values and a 0'
+    if not isinstance(declared, dict):
+        raise DataError(f"{source}: {rule}; got {_short(declared)}.")
+    try:
+        named = {int(value): str(name) for value, name in declared.items()}
+    except ValueError:
+        raise DataError(f"{source}: {rule}; got {_short(declared)}.") from None
+    values = sorted(named)
+    if not 2 <= len(named) <= _MAX_LABELS or values[0] != 0 or len(named) != len(declared):
+        raise DataError(f"{source}: {rule}; got {_short(declared)}.")
+    return values, tuple(named[value] for value in values)
+
+
+def _modalities(document: dict[str, Any], source: Path) -> tuple[str, ...]:
+    declared = document.get("modality")
+    keys = sorted(declared) if isinstance(declared, dict) else []
+    if not isinstance(declared, dict) or sorted(keys, key=_number) != [
+        str(channel) for channel in range(max(1, len(keys)))
+    ]:
+        raise DataError(
+            f'{source}: needs "modality", one entry a channel, e.g. {{"0": "CT"}}; '
+            f"got {_short(declared)}."
+        )
+    return tuple(str(declared[str(channel)]) for channel in range(len(keys)))
+
+
+def _number(key: str) -> int:
+    return int(key) if key.isdecimal() else -1
+
+
+def _check_unique(cases: list[Case], source: Path) -> None:
+    seen: set[str] = set()
+    for case in cases:
+        if case.id in seen:
+            raise DataError(f"{source}: case {case.id!r} is listed twice. Remove one entry.")
+        seen.add(case.id)
+
+
+def _remarks(document: dict[str, Any], training: int, test: int) -> tuple[str, ...]:
+    found = []
+    for key, listed in (("numTraining", training), ("numTest", test)):
+        declared = document.get(key, listed)
+        if declared != listed:
+            found.append(f"{_FILE}: {key} says {declared}; {listed} cases are listed.")
+    return tuple(found)
+
+
+def _read_label(case: Case, values: list[int]) -> Volume:
+    if case.label is None:
+        raise DataError(f"case {case.id}: the data set lists no label for it.")
+    volume = read_volume(case.label, allow_2d=False)
+    if volume.channels != 1:
+        raise DataError(f"{case.label}: a label map has 1 channel; got {volume.channels}.")
+    stored = volume.channel_last()[..., 0]
+    known = np.array(values)
+    # Labels may be stored as float or scaled: a float must be integral to be a label.
+    index = np.searchsorted(known, stored).clip(0, len(known) - 1)
+    wrong = known[index] != stored
+    if wrong.any():
+        raise DataError(
+            f"{case.label}: label values must be among the declared {values}; case {case.id} "
+            f"has {stored[wrong].flat[0]:g} in {int(wrong.sum())} voxels. "
+            f"Correct the label map or declare the value in {_FILE}."
+        )
+    return volume.with_array(index.astype(np.uint8))
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+ADAPTER = Adapter(
+    name="msd",
+    title="Medical Segmentation Decathlon",
+    layout='dataset.json with a "training" list of image and label files',
+    dims=3,
+    reference="Antonelli et al. 2022, arXiv:2106.05735; CC BY-SA 4.0",
+    recognises=recognises,
+    open=open_msd,
+)
