@@ -1,0 +1,438 @@
+"""The whole way from a raw volume to its label map as one TensorFlow graph.
+
+This is the in-graph form of :mod:`tfseg.preprocess` and :mod:`tfseg.inference.sliding`: the same
+formulas, in the same order, from stock TensorFlow operations alone, so that any TF-Serving
+client can use it. A test holds the two together.
+
+Memory is bounded by one slab, not by the volume. With window (pz, py, px), working grid
+(nz, ny, nx), source grid (sz, sy, sx) and k classes, the graph holds, beside its input and its
+output, a few copies of (pz, ny, nx, k) and one slice (sy, sx, k):
+
+* windows are visited in order of z, then y, then x, and add up into the slab's accumulator;
+* what the next slab no longer touches is final: its slices are interpolated back to the source
+  grid one by one, reduced to labels and forgotten;
+* what the next slab still touches is carried over to it, and so is the last final slice, so
+  that interpolation along z has no seam.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from tfseg.inference.windows import window_profile
+from tfseg.plan import ClipZScore, Plan, Scale
+from tfseg.preprocess.normalise import STD_FLOOR
+
+# As in tfseg.preprocess.resample: spacings that differ by less are the same.
+_SAME_SPACING = 1e-3
+
+# A working grid of more voxels overflows the 32-bit sizes inside TensorFlow's kernels. Only a
+# wrong spacing asks for it: 10 m voxels, say, where millimetres were meant.
+MAX_WORKING_VOXELS = 2**31 - 1
+
+Network = Callable[[tf.Tensor], tf.Tensor]
+
+
+class _Linear(NamedTuple):
+    """Where each of n_out samples along an axis lies between two of n_in: v0 + (v1 - v0) w."""
+
+    lower: tf.Tensor  # (n_out,) int32
+    upper: tf.Tensor  # (n_out,) int32
+    weight: tf.Tensor  # (n_out,) float32
+    trivial: tf.Tensor  # () bool: n_in == n_out, so sample i is voxel i
+
+
+class _Windows(NamedTuple):
+    """The windows along one axis of the padded working grid."""
+
+    size: int
+    starts: tf.Tensor  # (count,) int32
+    weights: tf.Tensor  # (count, size) float32; those that cover a voxel add up to 1
+    padded: tf.Tensor  # () int32: axis length, never below ``size``
+    before: tf.Tensor  # () int32: padding in front
+
+
+class _Axis(NamedTuple):
+    """One axis: source to working grid, the windows on it, and back."""
+
+    source: tf.Tensor  # () int32 length
+    working: tf.Tensor  # () int32 length
+    forth: _Linear
+    windows: _Windows
+    back: _Linear
+
+
+class SegmentGraph(tf.Module):
+    """Whole-volume segmentation around a window classifier.
+
+    Attributes:
+        segment: ``tf.function`` (volume, spacing_mm) -> {"labels"}:
+            volume: float32 (z, y, x, c), raw intensities in canonical orientation (axes to
+                Superior, Posterior, Left); any size. For a 2D network z counts images.
+            spacing_mm: float32 (3,), voxel size (z, y, x); read only if the plan has a spacing.
+            labels: uint8 (z, y, x), on the volume's own grid.
+
+    Raises (when called):
+        tf.errors.InvalidArgumentError: another rank or channel count, an empty axis, NaN or
+            infinite voxels, a spacing that is not positive or asks for a huge working grid.
+    """
+
+    def __init__(self, network: Network, plan: Plan) -> None:
+        """Trace nothing yet.
+
+        Args:
+            network: float32 window (1, [pz,] py, px, c) -> class probabilities
+                (1, [pz,] py, px, k).
+            plan: what was used in training.
+        """
+        super().__init__(name="segment")
+        self._plan = plan
+        # A 2D network sees one slice at a time: a window of one voxel along z.
+        self._window = (1, *plan.patch_size) if plan.dims == 2 else plan.patch_size
+        self._network = network
+        self.segment = tf.function(
+            self._segment,
+            input_signature=[
+                tf.TensorSpec((None, None, None, len(plan.channels)), tf.float32, name="volume"),
+                tf.TensorSpec((3,), tf.float32, name="spacing_mm"),
+            ],
+            autograph=False,
+        )
+
+    def _segment(self, volume: tf.Tensor, spacing_mm: tf.Tensor) -> dict[str, tf.Tensor]:
+        volume, spacing_mm = self._checked(volume, spacing_mm)
+        axes = self._axes(tf.shape(volume)[:3], spacing_mm)
+        normalise = self._normaliser(volume)
+        z, y, x = axes
+        classes = self._plan.num_classes
+        count = tf.size(z.windows.starts)
+        labels = tf.TensorArray(
+            tf.uint8, size=z.source, element_shape=(None, None), infer_shape=False
+        )
+
+        def slab(
+            index: tf.Tensor,
+            carry: tf.Tensor,
+            last: tf.Tensor,
+            written: tf.Tensor,
+            labels: tf.TensorArray,
+        ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor, tf.TensorArray]:
+            image = self._working_slab(volume, axes, normalise, index)
+            blended = self._blend(image, axes, index, carry)
+
+            start = z.windows.starts[index]
+            following = tf.concat([z.windows.starts, [z.windows.padded]], 0)[index + 1]
+            carry = blended[following - start :]
+            # Final slices, without the padding: working slices [begin, end).
+            begin = tf.maximum(start - z.windows.before, 0)
+            end = tf.minimum(following - z.windows.before, z.working)
+            first = begin + z.windows.before - start
+            chunk = blended[
+                first : first + end - begin,
+                y.windows.before : y.windows.before + y.working,
+                x.windows.before : x.windows.before + x.working,
+            ]
+            chunk = tf.concat([last, chunk], 0)  # (kept + end - begin, ny, nx, k)
+            # Source slices whose upper neighbour is final can be written now.
+            ready = tf.math.count_nonzero(z.back.upper < end, dtype=tf.int32)
+            labels = _write_labels(labels, chunk, end - tf.shape(chunk)[0], axes, written, ready)
+            return index + 1, carry, chunk[-1:], ready, labels
+
+        _, _, _, _, labels = tf.while_loop(
+            lambda index, *_: index < count,
+            slab,
+            (
+                tf.constant(0),
+                tf.zeros((0, y.windows.padded, x.windows.padded, classes)),
+                tf.zeros((0, y.working, x.working, classes)),
+                tf.constant(0),
+                labels,
+            ),
+            shape_invariants=(
+                tf.TensorShape(()),
+                tf.TensorShape((None, None, None, classes)),
+                tf.TensorShape((None, None, None, classes)),
+                tf.TensorShape(()),
+                tf.TensorShape(None),
+            ),
+            parallel_iterations=1,
+        )
+        return {"labels": labels.stack()}
+
+    def _checked(
+        self, volume: tf.Tensor, spacing_mm: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        channels = len(self._plan.channels)
+        # A server feeds what the client sent, whatever the signature says, and the optimiser
+        # folds checks of shapes it believes static: look at the inputs as if nothing was known.
+        volume = tf.raw_ops.PlaceholderWithDefault(input=volume, shape=tf.TensorShape(None))
+        spacing_mm = tf.raw_ops.PlaceholderWithDefault(
+            input=spacing_mm, shape=tf.TensorShape(None)
+        )
+        shape, sizes = tf.shape(volume), tf.shape(spacing_mm)
+        names = ", ".join(channel.name for channel in self._plan.channels)
+        right_shape = tf.logical_and(
+            tf.equal(tf.size(shape), 4),
+            tf.logical_and(tf.equal(shape[-1], channels), tf.reduce_all(shape > 0)),
+        )
+        right_spacing = tf.logical_and(
+            tf.reduce_all(tf.equal(tf.concat([sizes, [3]], 0)[:2], [3, 3])),
+            tf.reduce_all(tf.logical_and(spacing_mm > 0, tf.math.is_finite(spacing_mm))),
+        )
+        checks = [
+            tf.debugging.Assert(
+                right_shape,
+                [
+                    "volume must be (z, y, x, c) with no empty axis and "
+                    f"c = {channels} channels ({names}); got shape",
+                    shape,
+                ],
+                summarize=8,
+            ),
+            tf.debugging.Assert(
+                right_spacing,
+                ["spacing_mm must be 3 positive sizes (z, y, x) in mm; got", spacing_mm],
+                summarize=8,
+            ),
+        ]
+        with tf.control_dependencies(checks):
+            volume = tf.ensure_shape(tf.identity(volume), (None, None, None, channels))
+            spacing_mm = tf.ensure_shape(tf.identity(spacing_mm), (3,))
+        return volume, spacing_mm
+
+    def _axes(self, source: tf.Tensor, spacing_mm: tf.Tensor) -> tuple[_Axis, _Axis, _Axis]:
+        working = self._working_sizes(source, spacing_mm)
+        axes = []
+        for axis, size in enumerate(self._window):
+            n_source, n_working = source[axis], working[axis]
+            axes.append(
+                _Axis(
+                    source=n_source,
+                    working=n_working,
+                    forth=_linear(n_source, n_working),
+                    windows=_windows(n_working, size, self._plan.overlap),
+                    back=_linear(n_working, n_source),
+                )
+            )
+        return axes[0], axes[1], axes[2]
+
+    def _working_sizes(self, source: tf.Tensor, spacing_mm: tf.Tensor) -> tf.Tensor:
+        """Return the working grid's size, (3,) int32."""
+        if self._plan.spacing_mm is None:
+            return source
+        resampled = len(self._plan.spacing_mm)  # the last two axes for a 2D network
+        kept = source[: 3 - resampled]
+        sizes = tf.cast(source[3 - resampled :], tf.float64)
+        ratio = tf.cast(spacing_mm[3 - resampled :], tf.float64) / self._plan.spacing_mm
+        wanted = tf.maximum(tf.round(sizes * ratio), 1)  # tf.round rounds half to even
+        wanted = tf.where(tf.abs(ratio - 1) < _SAME_SPACING, sizes, wanted)
+        voxels = tf.reduce_prod(wanted) * tf.cast(tf.reduce_prod(kept), tf.float64)
+        possible = tf.debugging.Assert(
+            voxels <= MAX_WORKING_VOXELS,
+            [
+                f"spacing_mm resampled to {self._plan.spacing_mm} mm makes more than "
+                f"{MAX_WORKING_VOXELS} voxels; is it in millimetres? got",
+                spacing_mm,
+            ],
+            summarize=8,
+        )
+        with tf.control_dependencies([possible]):
+            return tf.concat([kept, tf.cast(wanted, tf.int32)], 0)
+
+    def _normaliser(self, volume: tf.Tensor) -> Network:
+        """Return the function (z, y, x, c) -> (z, y, x, c) for any part of ``volume``."""
+        columns: list[tuple[object, object, object, object]] = []  # low, high, offset, scale
+        for index, channel in enumerate(self._plan.channels):
+            rule = channel.normalisation
+            if isinstance(rule, ClipZScore):
+                columns.append((rule.low, rule.high, rule.mean, rule.std))
+            elif isinstance(rule, Scale):
+                columns.append((-np.inf, np.inf, rule.offset, rule.scale))
+            else:
+                mean, std = _mean_and_std(volume[..., index])
+                columns.append((-np.inf, np.inf, mean, std))
+        low, high, offset, scale = (
+            tf.stack([tf.cast(value, tf.float32) for value in row])
+            for row in zip(*columns, strict=True)
+        )
+
+        def normalise(part: tf.Tensor) -> tf.Tensor:
+            part = tf.debugging.check_numerics(part, "volume holds NaN or infinite voxels")
+            return (tf.clip_by_value(part, low, high) - offset) / scale
+
+        return normalise
+
+    def _working_slab(
+        self,
+        volume: tf.Tensor,
+        axes: tuple[_Axis, _Axis, _Axis],
+        normalise: Network,
+        index: tf.Tensor,
+    ) -> tf.Tensor:
+        """Return slab ``index`` of the padded working grid, (pz, padded y, padded x, c)."""
+        z, y, x = axes
+        size = z.windows.size
+        start = z.windows.starts[index] - z.windows.before
+        begin, end = tf.maximum(start, 0), tf.minimum(start + size, z.working)
+        lower, upper = z.forth.lower[begin:end], z.forth.upper[begin:end]
+        part = normalise(volume[lower[0] : upper[-1] + 1])
+        moved = z.forth._replace(
+            lower=lower - lower[0], upper=upper - lower[0], weight=z.forth.weight[begin:end]
+        )
+        for axis, table in enumerate((moved, y.forth, x.forth)):
+            part = _interpolate(part, table, axis)
+        margins = [
+            (begin - start, start + size - end),
+            *(
+                (a.windows.before, a.windows.padded - a.working - a.windows.before)
+                for a in (y, x)
+            ),
+            (0, 0),
+        ]
+        return tf.ensure_shape(tf.pad(part, margins), (size, None, None, part.shape[-1]))
+
+    def _blend(
+        self,
+        image: tf.Tensor,
+        axes: tuple[_Axis, _Axis, _Axis],
+        index: tf.Tensor,
+        carry: tf.Tensor,
+    ) -> tf.Tensor:
+        """Return weighted probabilities of slab ``index``, (pz, padded y, padded x, k).
+
+        ``carry`` (fewer z, padded y, padded x, k) is what earlier slabs contributed to it.
+        """
+        z, y, x = axes
+        pz, py, px = self._window
+        channels, classes = len(self._plan.channels), self._plan.num_classes
+        columns = tf.size(x.windows.starts)
+        count = tf.size(y.windows.starts) * columns
+        weight_z = z.windows.weights[index][:, tf.newaxis, tf.newaxis, tf.newaxis]
+
+        def window(number: tf.Tensor, total: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            row, column = number // columns, number % columns
+            y0, x0 = y.windows.starts[row], x.windows.starts[column]
+            patch = tf.slice(image, [0, y0, x0, 0], [pz, py, px, channels])
+            batch = patch if self._plan.dims == 2 else patch[tf.newaxis]
+            scores = tf.reshape(self._network(batch), (pz, py, px, classes))
+            weight = (
+                weight_z
+                * y.windows.weights[row][:, tf.newaxis, tf.newaxis]
+                * x.windows.weights[column][:, tf.newaxis]
+            )
+            begin, end = [0, y0, x0, 0], [pz, y0 + py, x0 + px, classes]
+            steps = [1, 1, 1, 1]
+            value = tf.strided_slice(total, begin, end, steps) + scores * weight
+            # Works in place: the accumulator has no other reader left by now.
+            total = tf.raw_ops.TensorStridedSliceUpdate(
+                input=total, begin=begin, end=end, strides=steps, value=value
+            )
+            return number + 1, total
+
+        fresh = pz - tf.shape(carry)[0]
+        total = tf.pad(carry, [(0, fresh), (0, 0), (0, 0), (0, 0)])
+        total = tf.ensure_shape(total, (pz, None, None, classes))
+        _, total = tf.while_loop(
+            lambda number, _: number < count,
+            window,
+            (tf.constant(0), total),
+            parallel_iterations=1,
+        )
+        return total
+
+
+def _linear(n_in: tf.Tensor, n_out: tf.Tensor) -> _Linear:
+    """Return the sampling of n_out cell centres among n_in; the edges repeat."""
+    wide_in, wide_out = tf.cast(n_in, tf.float64), tf.cast(n_out, tf.float64)
+    centres = (tf.cast(tf.range(n_out), tf.float64) + 0.5) * (wide_in / wide_out) - 0.5
+    centres = tf.clip_by_value(centres, 0.0, wide_in - 1)
+    floor = tf.floor(centres)
+    lower = tf.cast(floor, tf.int32)
+    return _Linear(
+        lower=lower,
+        upper=tf.cast(tf.math.ceil(centres), tf.int32),  # ``lower`` where nothing is in between
+        weight=tf.cast(centres - floor, tf.float32),
+        trivial=tf.equal(n_in, n_out),
+    )
+
+
+def _interpolate(array: tf.Tensor, table: _Linear, axis: int) -> tf.Tensor:
+    """Sample ``array`` along ``axis``; it is returned as it is where nothing would change."""
+    weight = tf.reshape(table.weight, (-1,) + (1,) * (array.shape.rank - 1 - axis))
+
+    def sample() -> tf.Tensor:
+        low = tf.gather(array, table.lower, axis=axis)
+        return low + (tf.gather(array, table.upper, axis=axis) - low) * weight
+
+    return tf.cond(table.trivial, lambda: array, sample)
+
+
+def _windows(length: tf.Tensor, size: int, overlap: float) -> _Windows:
+    """Return windows of ``size`` voxels that cover an axis of ``length`` voxels evenly."""
+    padded = tf.maximum(length, size)
+    step = max(1, math.floor(size * (1 - overlap)))
+    gaps = -(-(padded - size) // step)  # rounds up
+    spread = tf.cast(padded - size, tf.float64) / tf.cast(tf.maximum(gaps, 1), tf.float64)
+    starts = tf.cast(tf.round(tf.cast(tf.range(gaps + 1), tf.float64) * spread), tf.int32)
+    bell = tf.constant(window_profile(size), tf.float64)  # (size,)
+    voxels = starts[:, tf.newaxis] + tf.range(size)  # (count, size)
+    bells = tf.broadcast_to(bell, tf.shape(voxels))
+    sums = tf.math.unsorted_segment_sum(bells, voxels, padded)  # (padded,)
+    return _Windows(
+        size=size,
+        starts=starts,
+        weights=tf.cast(bell / tf.gather(sums, voxels), tf.float32),
+        padded=padded,
+        before=(padded - length) // 2,
+    )
+
+
+def _write_labels(
+    labels: tf.TensorArray,
+    chunk: tf.Tensor,
+    first: tf.Tensor,
+    axes: tuple[_Axis, _Axis, _Axis],
+    begin: tf.Tensor,
+    end: tf.Tensor,
+) -> tf.TensorArray:
+    """Write source slices [begin, end); ``chunk`` (n, ny, nx, k) starts at slice ``first``."""
+    z, y, x = axes
+
+    def write(index: tf.Tensor, labels: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
+        low = chunk[z.back.lower[index] - first]  # (ny, nx, k)
+        high = chunk[z.back.upper[index] - first]
+        plane = low + (high - low) * z.back.weight[index]
+        plane = _interpolate(_interpolate(plane, y.back, 0), x.back, 1)  # (sy, sx, k)
+        winner = tf.argmax(plane, axis=-1, output_type=tf.int32)  # the first of equals
+        return index + 1, labels.write(index, tf.cast(winner, tf.uint8))
+
+    _, labels = tf.while_loop(
+        lambda index, _: index < end, write, (begin, labels), parallel_iterations=1
+    )
+    return labels
+
+
+def _mean_and_std(channel: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return mean and population standard deviation of (z, y, x), in float64 slice by slice."""
+    voxels = tf.cast(tf.size(channel, out_type=tf.int64), tf.float64)
+
+    def mean_of(term: Network) -> tf.Tensor:
+        def add(index: tf.Tensor, total: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            return index + 1, total + tf.reduce_sum(term(tf.cast(channel[index], tf.float64)))
+
+        _, total = tf.while_loop(
+            lambda index, _: index < tf.shape(channel)[0],
+            add,
+            (tf.constant(0), tf.constant(0.0, tf.float64)),
+            parallel_iterations=1,
+        )
+        return total / voxels
+
+    mean = mean_of(lambda plane: plane)
+    variance = mean_of(lambda plane: tf.square(plane - mean))
+    return mean, tf.maximum(tf.sqrt(variance), STD_FLOOR)
