@@ -27,7 +27,9 @@ def volume_suffixes() -> tuple[str, ...]:
 def volume_suffix(path: str | os.PathLike[str]) -> str:
     """Return the known suffix that ``path`` ends with, in lower case, or an empty string."""
     name = Path(path).name.lower()
-    return max((suffix for suffix in volume_suffixes() if name.endswith(suffix)), key=len, default="")
+    return max(
+        (suffix for suffix in volume_suffixes() if name.endswith(suffix)), key=len, default=""
+    )
 
 
 def volume_stem(path: str | os.PathLike[str]) -> str:
