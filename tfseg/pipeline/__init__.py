@@ -1,0 +1,1 @@
+"""From cached volumes to batches of augmented patches."""

@@ -1,0 +1,184 @@
+"""The configuration of a training run: frozen, checked, unknown keys refused."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from tfseg.errors import ConfigError
+from tfseg.plan import Plan, first_problem
+
+_UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+class AugmentationConfig(BaseModel):
+    """How training patches are varied. Probabilities are per patch; 0 switches one off.
+
+    Attributes:
+        flip: axes that may be mirrored, of ``zyx``; each with probability 0.5.
+        rotation_degrees: largest angle about each axis (2D: in the plane).
+        scale: range of the zoom factor.
+        noise_std: largest standard deviation of added noise, in normalised units.
+        contrast: range of the factor about the patch's mean.
+        brightness: largest shift, in normalised units.
+        gamma: range of the exponent applied to the patch scaled to [0, 1].
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    flip: Annotated[str, Field(pattern="^[zyx]*$")] = "zyx"
+    rotation_degrees: Annotated[float, Field(ge=0, le=180)] = 30.0
+    rotation_p: Annotated[float, Field(ge=0, le=1)] = 0.3
+    scale: tuple[Annotated[float, Field(gt=0.2, lt=5)], Annotated[float, Field(gt=0.2, lt=5)]] = (
+        0.8,
+        1.25,
+    )
+    scale_p: Annotated[float, Field(ge=0, le=1)] = 0.3
+    noise_std: Annotated[float, Field(ge=0, le=2)] = 0.2
+    noise_p: Annotated[float, Field(ge=0, le=1)] = 0.15
+    contrast: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]] = (0.75, 1.25)
+    contrast_p: Annotated[float, Field(ge=0, le=1)] = 0.2
+    brightness: Annotated[float, Field(ge=0, le=3)] = 0.2
+    brightness_p: Annotated[float, Field(ge=0, le=1)] = 0.2
+    gamma: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]] = (0.7, 1.5)
+    gamma_p: Annotated[float, Field(ge=0, le=1)] = 0.15
+
+
+class TrainConfig(BaseModel):
+    """Everything ``tfseg train`` decides besides the plan.
+
+    Attributes:
+        model: registry name.
+        options: the network's own options.
+        data: data set folder.
+        fold: held-out fold, or ``all`` to train on every case.
+        epochs, steps_per_epoch: length of the run; the learning rate falls to 0 over it.
+        time_budget_s: stop after this many seconds of training; the learning rate then follows
+            whichever is further, epochs or time.
+        patience: epochs without a better validation Dice before the run stops; 0 never stops.
+        validate_every: epochs between whole-volume validations.
+        validation_cases: how many held-out cases those use at most; the final figures use all.
+        foreground: share of patches centred on a foreground voxel.
+        replicas: 0 takes every GPU (or the one CPU); N > 0 takes N logical CPU devices.
+        mixed_precision: float16 compute with float32 variables; ``None`` where there is a GPU.
+        deterministic: the same result bit for bit on the same machine.
+        weights: a ``.keras``, ``.weights.h5`` or run folder to start from.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str
+    options: dict[str, Any] = Field(default_factory=dict)
+    data: str
+    fold: Annotated[int, Field(ge=0)] | Literal["all"] = 0
+    epochs: Annotated[int, Field(ge=1, le=100_000)] = 40
+    steps_per_epoch: Annotated[int, Field(ge=1, le=100_000)] = 50
+    time_budget_s: Annotated[float, Field(gt=0)] | None = None
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    learning_rate: Annotated[float, Field(gt=0, le=10)] | None = None
+    weight_decay: Annotated[float, Field(ge=0, lt=1)] = 1e-4
+    clip_norm: Annotated[float, Field(gt=0)] = 12.0
+    patience: Annotated[int, Field(ge=0)] = 0
+    validate_every: Annotated[int, Field(ge=1)] = 5
+    validation_cases: Annotated[int, Field(ge=1)] = 12
+    foreground: Annotated[float, Field(ge=0, le=1)] = 0.5
+    augmentation: AugmentationConfig = AugmentationConfig()
+    replicas: Annotated[int, Field(ge=0, le=64)] = 0
+    mixed_precision: bool | None = None
+    deterministic: bool = False
+    weights: str | None = None
+
+    @property
+    def initial_rate(self) -> float:
+        """The learning rate at step 0: given, or the optimizer's customary one."""
+        return self.learning_rate or {"adamw": 1e-3, "sgd": 1e-2}[self.optimizer]
+
+    @classmethod
+    def parse(cls, document: object, source: str) -> TrainConfig:
+        """Validate a configuration given as parsed JSON; ``source`` names it in messages."""
+        try:
+            return cls.model_validate(document)
+        except ValidationError as error:
+            raise ConfigError(f"{source}: {first_problem(error)}.") from error
+
+
+def parse_duration(text: str) -> float:
+    """Return seconds from ``90s``, ``30m``, ``2h``, ``1d`` or a plain number of seconds.
+
+    Raises:
+        ConfigError: another form, or not positive.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd]?)", text.strip())
+    seconds = float(match[1]) * _UNITS_S[match[2] or "s"] if match else 0.0
+    if seconds <= 0:
+        raise ConfigError(f"a time must be like 90s, 30m or 2h and above 0; got {text!r}.")
+    return seconds
+
+
+def parse_settings(settings: tuple[str, ...]) -> dict[str, Any]:
+    """Return the ``key=value`` pairs of ``--set``; values are JSON where they parse as such.
+
+    A comma makes a list: ``patch_size=64,64,64``. A dotted key goes into a section:
+    ``augmentation.flip=x``.
+
+    Raises:
+        ConfigError: no ``=``, an empty key, or the same key twice.
+    """
+    parsed: dict[str, Any] = {}
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        key = key.strip()
+        if not equals or not key:
+            raise ConfigError(f"--set must be key=value; got {setting!r}.")
+        if key in parsed:
+            raise ConfigError(f"--set {key} is given twice. Give each key once.")
+        parsed[key] = _value(value.strip())
+    return parsed
+
+
+def split_settings(
+    settings: dict[str, Any], model_options: tuple[str, ...], model: str
+) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """Sort settings into (run, plan, network) by whose key each is.
+
+    Raises:
+        ConfigError: a key that none of the three has.
+    """
+    run: dict[str, Any] = {}
+    plan: dict[str, Any] = {}
+    network: dict[str, Any] = {}
+    for key, value in settings.items():
+        head, dot, tail = key.partition(".")
+        if head == "augmentation" and dot:
+            run.setdefault("augmentation", {})[tail] = value
+        elif key in TrainConfig.model_fields and key not in {"model", "options", "data"}:
+            run[key] = value
+        elif key in Plan.model_fields:
+            plan[key] = value
+        elif key in model_options or key == "faithful":
+            network[key] = value
+        else:
+            raise _unknown_setting(key, model_options, model)
+    return run, plan, network
+
+
+def _unknown_setting(key: str, model_options: tuple[str, ...], model: str) -> ConfigError:
+    import difflib
+
+    known = [*TrainConfig.model_fields, *Plan.model_fields, *model_options, "faithful"]
+    near = difflib.get_close_matches(key, known, n=2, cutoff=0.5)
+    hint = f"Did you mean {' or '.join(near)}?" if near else f"{model}: {', '.join(model_options)}."
+    return ConfigError(f"no setting is called {key!r}. {hint}")
+
+
+def _value(text: str) -> Any:
+    if "," in text and not text.startswith(("[", "{", '"')):
+        return [_value(part.strip()) for part in text.split(",") if part.strip()]
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text

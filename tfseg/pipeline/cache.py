@@ -1,0 +1,136 @@
+"""Prepared volumes on disk, memory-mapped: patches read only what they touch.
+
+A cache folder belongs to one data set and the parts of the plan that change voxels, so runs
+that share both share it. It may be deleted at any time; the next run makes it again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tfseg.datasets.base import Case, Dataset
+from tfseg.errors import DataError
+from tfseg.files import atomic_path
+from tfseg.plan import Plan
+from tfseg.preprocess import prepare, prepare_label
+
+_PLACES = 4096  # voxels remembered per class; enough that no patch centre repeats often
+_WORKERS = 2  # each holds one case in memory: the bound on memory while preparing
+
+
+@dataclass(frozen=True)
+class PreparedCase:
+    """One case as the network sees it.
+
+    Attributes:
+        id: the case's id.
+        image: (z, y, x, c) float32, memory-mapped.
+        label: (z, y, x) uint8, memory-mapped.
+        places: for every foreground class present, (n, 3) voxel indices of some of its voxels.
+    """
+
+    id: str
+    image: NDArray[np.float32]
+    label: NDArray[np.uint8]
+    places: dict[int, NDArray[np.int32]]
+
+
+def prepare_cases(
+    dataset: Dataset,
+    cases: Sequence[Case],
+    plan: Plan,
+    root: Path,
+    progress: Callable[[Iterable[Case]], Iterable[Case]] = iter,
+) -> list[PreparedCase]:
+    """Prepare the cases that the cache below ``root`` lacks and open all of them.
+
+    Args:
+        progress: wraps the iterable of cases to show how far it is.
+
+    Raises:
+        DataError: a case that cannot be used; the message names it and the remedy.
+    """
+    folder = root / _key(dataset, plan)
+
+    def make(case: Case) -> None:
+        target = folder / case.id
+        if not target.is_dir():
+            _write(dataset, case, plan, target)
+
+    with ThreadPoolExecutor(_WORKERS) as pool:
+        jobs = [pool.submit(make, case) for case in cases]
+        try:
+            for case, job in zip(progress(cases), jobs, strict=False):
+                del case
+                job.result()
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+    return [_open(folder / case.id, case.id) for case in cases]
+
+
+def _write(dataset: Dataset, case: Case, plan: Plan, target: Path) -> None:
+    image, label = dataset.load(case)
+    canonical, way = image.canonical()
+    # The image's affine for both: grids that differ by rounding must not be sized differently.
+    reference = canonical.with_array(way.apply(label.array))
+    voxels = prepare(canonical, plan)
+    labels = prepare_label(reference, plan).astype(np.uint8)
+    with atomic_path(target) as temporary:
+        temporary.mkdir()
+        np.save(temporary / "image.npy", np.ascontiguousarray(voxels))
+        np.save(temporary / "label.npy", np.ascontiguousarray(labels))
+        np.savez(temporary / "places.npz", **_places(labels, plan.num_classes))
+
+
+def _places(labels: NDArray[np.uint8], classes: int) -> dict[str, NDArray[np.int32]]:
+    rng = np.random.default_rng(0)  # which voxels are kept must not depend on the run
+    found = {}
+    for value in range(1, classes):
+        voxels = np.argwhere(labels == value).astype(np.int32)
+        if len(voxels) > _PLACES:
+            voxels = voxels[rng.choice(len(voxels), _PLACES, replace=False)]
+        if len(voxels):
+            found[str(value)] = voxels
+    return found
+
+
+def _open(folder: Path, case_id: str) -> PreparedCase:
+    try:
+        with np.load(folder / "places.npz", allow_pickle=False) as stored:
+            places = {int(value): stored[value] for value in stored.files}
+        return PreparedCase(
+            case_id,
+            np.load(folder / "image.npy", mmap_mode="r", allow_pickle=False),
+            np.load(folder / "label.npy", mmap_mode="r", allow_pickle=False),
+            places,
+        )
+    except (OSError, ValueError) as error:
+        raise DataError(f"the cached case {folder} is damaged. Delete it and run again.") from error
+
+
+def _key(dataset: Dataset, plan: Plan) -> str:
+    files = [file for case in dataset.cases for file in (case.image, case.label) if file]
+    document = {
+        "files": [(str(file.resolve()), *_stamp(file)) for file in files],
+        "labels": dataset.labels,
+        "plan": plan.model_dump(mode="json", include={"dims", "spacing_mm", "channels"}),
+        "format": 1,
+    }
+    return hashlib.sha256(json.dumps(document).encode()).hexdigest()[:16]
+
+
+def _stamp(file: Path) -> tuple[int, int]:
+    try:
+        status = file.stat()
+    except OSError:
+        return 0, 0  # the reader reports it by name
+    return status.st_size, status.st_mtime_ns

@@ -1,0 +1,153 @@
+"""Rules from a fingerprint to a plan, after nnU-Net's (Isensee et al. 2021), for small budgets.
+
+Spacing: the median of the cases; along an axis that is more than three times coarser than the
+others, the 10th percentile, so that few slices are invented. Patch: the median volume, shrunk in
+proportion to what a training step can afford. Batch: what is left of that. Normalisation: CT
+by constants of the foreground, all else by each volume's own mean and deviation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tfseg.datasets.base import Dataset
+from tfseg.errors import ConfigError
+from tfseg.plan import Channel, ClipZScore, Plan, ZScore
+from tfseg.planning.fingerprint import Fingerprint
+
+_ANISOTROPIC = 3.0
+_DEEPEST = 5  # levels of the U-Net
+_SMALLEST_EDGE = 4  # voxels of the coarsest level
+_STEP = 8  # patch edges are multiples of it where the volume is larger
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a machine affords.
+
+    Attributes:
+        patch_voxels: largest patch, by rank.
+        step_voxels: patch times batch, by rank.
+        base_filters: width of the finest level.
+    """
+
+    patch_voxels: dict[int, int]
+    step_voxels: dict[int, int]
+    base_filters: int
+
+    @classmethod
+    def cpu(cls) -> Budget:
+        """Many cheap steps: a few hundred milliseconds each on two cores."""
+        return cls({2: 192 * 192, 3: 48 * 64 * 48}, {2: 4 * 192 * 192, 3: 2 * 48 * 64 * 48}, 16)
+
+    @classmethod
+    def gpu(cls) -> Budget:
+        """An 8 GB card, as nnU-Net's default."""
+        return cls({2: 512 * 512, 3: 128**3}, {2: 12 * 512 * 512, 3: 2 * 128**3}, 32)
+
+
+def make_plan(dataset: Dataset, fingerprint: Fingerprint, budget: Budget, dims: int) -> Plan:
+    """Return the plan for training a network of rank ``dims``.
+
+    Raises:
+        ConfigError: a 3D network on single images.
+    """
+    if dims == 3 and dataset.dims == 2:
+        raise ConfigError(
+            f"{dataset.name} holds single images; a 3D network needs volumes. Use --set dims=2."
+        )
+    single = dataset.dims == 2
+    spacing = None if single else _spacing(fingerprint)
+    sizes = fingerprint.shapes.astype(float)
+    if spacing is not None:
+        sizes = sizes * fingerprint.spacings_mm / spacing
+    median = np.median(sizes, axis=0)[3 - dims :]
+    patch = _patch(median, budget.patch_voxels[dims])
+    batch = int(np.clip(budget.step_voxels[dims] // np.prod(patch), 2, 16))
+    return Plan(
+        dims=2 if dims == 2 else 3,
+        spacing_mm=None if spacing is None else tuple(float(s) for s in spacing[3 - dims :]),
+        patch_size=patch,
+        batch_size=batch,
+        channels=_channels(dataset, fingerprint),
+        labels=dataset.labels,
+    )
+
+
+def network_options(model: str, plan: Plan, budget: Budget) -> dict[str, Any]:
+    """Return the options that fit a network to the plan; the user's own override them."""
+    options: dict[str, Any] = {"base_filters": budget.base_filters}
+    if model == "unet":
+        strides = _pooling(plan)
+        options |= {"depth": len(strides) + 1, "strides": strides}
+    return options
+
+
+def _spacing(fingerprint: Fingerprint) -> np.ndarray:
+    spacing = np.median(fingerprint.spacings_mm, axis=0)
+    for axis in range(3):
+        others = np.delete(spacing, axis)
+        if spacing[axis] > _ANISOTROPIC * others.max():
+            spacing[axis] = np.percentile(fingerprint.spacings_mm[:, axis], 10)
+    return np.round(spacing, 4)
+
+
+def _patch(median: np.ndarray, voxels: int) -> tuple[int, ...]:
+    """Shrink the median volume to ``voxels`` at most, longest edges first, in steps of 8."""
+    patch = [_round_up(size) for size in median]
+    while np.prod(patch) > voxels and max(patch) > _STEP:
+        longest = int(np.argmax(np.array(patch) / np.maximum(median, 1) + 1e-3 * np.array(patch)))
+        if patch[longest] <= _STEP:
+            longest = int(np.argmax(patch))
+        patch[longest] -= _STEP
+    return tuple(patch)
+
+
+def _round_up(size: float) -> int:
+    """Round up to a size that pools well: few voxels to 4, more to 8."""
+    step = _STEP if size > _STEP else _SMALLEST_EDGE
+    return max(step, int(-(-size // step) * step))
+
+
+def _pooling(plan: Plan) -> tuple[tuple[int, ...], ...]:
+    """Choose per-axis pooling factors: fine axes first until voxels are about isotropic.
+
+    An axis is halved while it stays at 4 voxels or more and divisible; an axis more than twice
+    as coarse as the finest waits.
+    """
+    edge = list(plan.patch_size)
+    spacing = list(plan.spacing_mm or (1.0,) * plan.dims)
+    strides: list[tuple[int, ...]] = []
+    while len(strides) < _DEEPEST - 1:
+        finest = min(spacing)
+        step = tuple(
+            2 if size % 2 == 0 and size // 2 >= _SMALLEST_EDGE and mm < 2 * finest else 1
+            for size, mm in zip(edge, spacing, strict=True)
+        )
+        if max(step) == 1:
+            break
+        strides.append(step)
+        edge = [size // factor for size, factor in zip(edge, step, strict=True)]
+        spacing = [mm * factor for mm, factor in zip(spacing, step, strict=True)]
+    return tuple(strides) or ((1,) * plan.dims,)
+
+
+def _channels(dataset: Dataset, fingerprint: Fingerprint) -> tuple[Channel, ...]:
+    channels = []
+    for index, modality in enumerate(dataset.modalities):
+        if modality.upper().startswith("CT"):
+            values = fingerprint.foreground[:, index]
+            low, high = np.percentile(values, [0.5, 99.5])
+            rule = ClipZScore(
+                low=float(low),
+                high=float(max(high, low + 1)),
+                mean=float(values.mean()),
+                std=float(max(values.std(), 1e-3)),
+            )
+            channels.append(Channel(name=modality, unit="HU", normalisation=rule))
+        else:
+            channels.append(Channel(name=modality, normalisation=ZScore()))
+    return tuple(channels)
