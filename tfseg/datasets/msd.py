@@ -87,8 +87,8 @@ def _inside(root: Path, name: Any) -> Path:
     """Return the path of a listed file; links are followed, but names may not leave the folder."""
     if not isinstance(name, str) or not name:
         raise DataError(f"{root / _FILE}: a file name must be text; got {_short(name)}.")
-    relative = os.path.normpath(name)
-    if os.path.isabs(relative) or relative.split(os.sep)[0] in {"..", "."} or "\0" in relative:
+    relative = Path(os.path.normpath(name))
+    if relative.is_absolute() or relative.parts[:1] in {(), ("..",)} or "\0" in name:
         raise DataError(f"{root / _FILE}: files must lie inside the data set folder; got {name!r}.")
     return root / relative
 

@@ -86,8 +86,8 @@ def _body_wall(scene: Scene, rng: np.random.Generator) -> Field:
 
 
 def _viscera(scene: Scene, rng: np.random.Generator, cavity: Field) -> None:
-    def near(*centre: float, by: float = 5.0) -> list[float]:
-        return list(np.array(centre) + rng.uniform(-by, by, 3))
+    def near(*centre: float) -> Point:
+        return _near(rng, centre)
 
     inside = cavity + 1.5
     # Lung bases: above two domes that reach lowest at the back and the sides.
@@ -124,15 +124,13 @@ def _viscera(scene: Scene, rng: np.random.Generator, cavity: Field) -> None:
     scene.paint(np.maximum(np.maximum(spleen, inside), -hollow), _HU["spleen"], SPLEEN)
     for side in (-1, 1):
         _kidney(scene, rng, near(side * 62, 46, -32 - 6 * (side < 0)), side)
-    _liver(scene, rng, inside, near)
+    _liver(scene, rng, inside)
 
 
-def _liver(scene: Scene, rng: np.random.Generator, inside: Field, near: object) -> None:
+def _liver(scene: Scene, rng: np.random.Generator, inside: Field) -> None:
     scale = rng.uniform(0.92, 1.08)
-    right = scene.ellipsoid(
-        rng.uniform(-4, 4, 3) + (-68, -4, 18), scale * np.array([62, 76, 74]), 12
-    )
-    left = scene.ellipsoid(rng.uniform(-5, 5, 3) + (4, -44, 38), scale * np.array([66, 32, 36]), -8)
+    right = scene.ellipsoid(_near(rng, (-68, -4, 18)), scale * np.array([62, 76, 74]), 12)
+    left = scene.ellipsoid(_near(rng, (4, -44, 38)), scale * np.array([66, 32, 36]), -8)
     # The porta: hilum and gallbladder bed are left out on the underside.
     porta = scene.ellipsoid((-6, 12, -8), (34, 40, 44))
     liver = np.maximum(np.maximum(union(right, left, 22.0), inside), -porta)
@@ -140,10 +138,9 @@ def _liver(scene: Scene, rng: np.random.Generator, inside: Field, near: object) 
     scene.paint(liver, _HU["liver"] + texture, LIVER)
     vein = (-20.0, 0.0, 22.0)
     for end in ((-70, -30, 40), (-80, 25, 30), (-55, 5, -25), (15, -45, 42), (-45, -10, 70)):
-        target = np.array(end) + rng.uniform(-10, 10, 3)
-        branch = scene.tube(vein, tuple(target), rng.uniform(2.4, 3.6))
+        branch = scene.tube(vein, _near(rng, end, by=10), rng.uniform(2.4, 3.6))
         scene.paint(np.maximum(branch, liver + 3), _HU["portal"], None)
-    bile = scene.ellipsoid(rng.uniform(-4, 4, 3) + (-34, -46, -30), (14, 17, 25), 20)
+    bile = scene.ellipsoid(_near(rng, (-34, -46, -30)), (14, 17, 25), 20)
     scene.paint(bile - 2, _HU["muscle"])
     scene.paint(bile, _HU["bile"])
     _lesions(scene, rng, liver)
@@ -226,6 +223,11 @@ def _spine(scene: Scene, rng: np.random.Generator) -> None:
     scene.paint(disc, _HU["disc"])
     scene.paint(canal, _HU["fat"] * 0.3)
     scene.paint(canal + 3, _HU["cord"])
+
+
+def _near(rng: np.random.Generator, centre: Point, by: float = 5.0) -> Point:
+    """Return a point within ``by`` mm of ``centre`` along each axis."""
+    return tuple(float(c) for c in np.asarray(centre) + rng.uniform(-by, by, 3))
 
 
 def _noise(rng: np.random.Generator, shape: tuple[int, int, int]) -> NDArray[np.float32]:

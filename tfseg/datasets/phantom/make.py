@@ -14,7 +14,7 @@ from tfseg.files import atomic_path, write_json
 from tfseg.io import write_volume
 from tfseg.volume import Volume
 
-MAX_CASES = 999
+MAX_CASES = 900  # test cases are numbered from 901
 _TEST_CASES = 2
 _OBLIQUE_EVERY = 3  # every third scan is oblique to the patient
 
@@ -49,7 +49,7 @@ def make_phantom(
     Args:
         out: the folder to make; it must be absent or empty.
         kind: ``ct-abdomen`` or ``mr-brain`` (MSD layout, NIfTI) or ``fundus`` (DRIVE layout).
-        cases: labelled training cases, 1 to 999; 2 test cases without labels are added.
+        cases: labelled training cases, 1 to 900; 2 test cases without labels are added.
         dicom: write each CT also as a DICOM series, one file a slice, in ``dicom/<case>``.
         seed: not negative; the same seed gives the same voxels.
         progress: called with (cases done, cases in all) after each case.
@@ -100,8 +100,8 @@ def _scan(kind: str) -> _Scan:
 
 
 def _names(prefix: str, index: int, split: str) -> tuple[str, str]:
-    """Return the case's id and its image folder; test cases are numbered from 1001."""
-    number = index + 1 if split == "train" else index + 1001
+    """Return the case's id and its image folder."""
+    number = index + 1 if split == "train" else index + 901
     return f"{prefix}_{number:03d}", "imagesTr" if split == "train" else "imagesTs"
 
 

@@ -1,0 +1,98 @@
+"""Pixels of a series: decoded in parallel, rescaled, stacked."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tfseg.errors import DataError
+from tfseg.io.dicom.headers import DAMAGE, Header, lenient
+
+
+def decode(headers: tuple[Header, ...]) -> NDArray[Any]:
+    """Return the rescaled voxels (z, y, x) of slices in the given order.
+
+    Stored values keep their type where no slope or intercept changes them; where both are
+    whole numbers the smallest of int16, uint16 and int32 that holds them is taken; otherwise
+    float32 (PET has another slope in every slice).
+
+    Raises:
+        DataError: a slice cannot be decoded, or has another size or type than its header says.
+    """
+    stored: NDArray[Any] | None = None
+    with lenient(), ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        for index, pixels in enumerate(pool.map(_slice, headers)):
+            if stored is None:
+                stored = np.empty((len(headers), *pixels.shape), pixels.dtype)
+            if pixels.dtype != stored.dtype:
+                raise DataError(
+                    f"{headers[index].path}: slices must be stored alike; this one has "
+                    f"{pixels.dtype} pixels, the first {stored.dtype}."
+                )
+            stored[index] = pixels
+    if stored is None:
+        raise DataError("a series must have at least one slice; got none.")
+    return _rescaled(stored, headers)
+
+
+def _slice(header: Header) -> NDArray[Any]:
+    """Return the stored values (y, x); MONOCHROME1, where less is brighter, is inverted."""
+    try:
+        pixels: NDArray[Any] = header.dataset.pixel_array
+    except (*DAMAGE, OSError) as error:
+        text = " ".join(str(error).split())[:160]
+        raise DataError(f"{header.path}: the pixels cannot be decoded ({text}).") from error
+    if pixels.shape != (header.rows, header.columns):
+        raise DataError(
+            f"{header.path}: the header says {header.rows} x {header.columns} pixels; "
+            f"decoded {pixels.shape}."
+        )
+    if header.dataset.get("PhotometricInterpretation") == "MONOCHROME1":
+        bits = int(header.dataset.BitsStored)
+        # Mirror the range of the stored type: 0..2^b-1, or -2^(b-1)..2^(b-1)-1.
+        top = -1 if header.dataset.PixelRepresentation else (1 << bits) - 1
+        pixels = (np.int64(top) - pixels.astype(np.int64)).astype(pixels.dtype)
+    return pixels
+
+
+def _rescaled(stored: NDArray[Any], headers: tuple[Header, ...]) -> NDArray[Any]:
+    scales = []
+    for header in headers:
+        slope, intercept = (
+            float(header.dataset.get(keyword, default) or default)
+            for keyword, default in (("RescaleSlope", 1.0), ("RescaleIntercept", 0.0))
+        )
+        if not np.isfinite([slope, intercept]).all() or slope == 0:
+            raise DataError(
+                f"{header.path}: RescaleSlope and RescaleIntercept must be finite and the slope "
+                f"not 0; got {slope:g} and {intercept:g}."
+            )
+        scales.append((slope, intercept))
+    if all(scale == (1.0, 0.0) for scale in scales):
+        return stored
+    dtype = np.dtype(np.float32)
+    whole = stored.dtype.kind in "ui" and all(
+        slope.is_integer() and intercept.is_integer() for slope, intercept in scales
+    )
+    if whole:
+        ends = [
+            float(value) * slope + intercept
+            for plane, (slope, intercept) in zip(stored, scales, strict=True)
+            for value in (plane.min(), plane.max())
+        ]
+        dtype = next(
+            (
+                kind
+                for kind in map(np.dtype, (np.int16, np.uint16, np.int32))
+                if np.iinfo(kind).min <= min(ends) and max(ends) <= np.iinfo(kind).max
+            ),
+            dtype,
+        )
+    rescaled = np.empty(stored.shape, dtype)
+    for index, (slope, intercept) in enumerate(scales):
+        rescaled[index] = stored[index] * np.float64(slope) + np.float64(intercept)
+    return rescaled
