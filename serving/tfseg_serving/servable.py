@@ -1,0 +1,312 @@
+"""One loaded SavedModel, run as TF-Serving runs it: tensors in, tensors out, by name.
+
+The graph is imported into a TensorFlow session, the same entry that the C++ server uses, rather
+than through ``tf.saved_model.load``: a session feeds and fetches tensors of the graph, takes any
+shape that the operations take, and binds by name. A Keras layer or a traced Python function
+could not do that, and a graph that needs Python to run is found out here instead of in
+production. Placeholders lose their static shape on import for the same reason.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from google.protobuf.message import DecodeError
+from numpy.typing import NDArray
+from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+
+from tfseg_serving import wire
+from tfseg_serving.status import Code, StatusError
+from tfseg_serving.wire import Signature, WireError
+
+WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
+MAX_WARMUP_RECORDS = 1000
+
+_TAG = "serve"
+_INIT_OP = "__saved_model_init_op"
+_MAX_TIMEOUT_MS = 2**31 - 1
+
+
+def load_servable(folder: Path) -> SavedModelServable:
+    """Load the SavedModel in ``folder`` and run its warm-up requests.
+
+    Raises:
+        StatusError: it cannot be read, its graph or its variables cannot be restored, or a
+            warm-up request fails.
+    """
+    try:
+        servable = SavedModelServable(folder)
+    except tf.errors.OpError as error:
+        raise _status_of(error) from error
+    except (OSError, ValueError, KeyError) as error:
+        # import_graph_def reports a graph it cannot take as ValueError or KeyError.
+        raise StatusError(Code.INVALID_ARGUMENT, f"cannot load {folder}: {error}") from error
+    try:
+        _warm_up(servable, folder / WARMUP_FILE)
+    except BaseException:
+        servable.close()
+        raise
+    return servable
+
+
+class SavedModelServable:
+    """The signatures of one SavedModel, ready to run from any number of threads.
+
+    Attributes:
+        signatures: every signature of the graph tagged ``serve``, as data.
+        signature_defs: the same, as serialised ``tensorflow.SignatureDef``.
+        signature_json: the same, as the JSON form of those messages.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        from google.protobuf.json_format import MessageToDict
+
+        path = folder / "saved_model.pb"
+        if not path.is_file():
+            raise StatusError(Code.NOT_FOUND, f"Could not find SavedModel .pb at {path}")
+        try:
+            document = SavedModel.FromString(path.read_bytes())
+        except DecodeError as error:
+            raise StatusError(Code.DATA_LOSS, f"Can't parse {path} as a SavedModel") from error
+        graphs = [one for one in document.meta_graphs if _TAG in one.meta_info_def.tags]
+        if not graphs:
+            raise StatusError(
+                Code.NOT_FOUND, f"Could not find meta graph with tag {{ {_TAG} }} in {path}"
+            )
+        meta = graphs[0]
+        self.signature_defs: dict[str, bytes] = {
+            name: one.SerializeToString(deterministic=True)
+            for name, one in meta.signature_def.items()
+        }
+        self.signatures: dict[str, Signature] = {
+            name: wire.decode_signature(data) for name, data in self.signature_defs.items()
+        }
+        self.signature_json: dict[str, Any] = {
+            name: MessageToDict(
+                one,
+                preserving_proto_field_name=True,
+                always_print_fields_with_no_presence=True,
+            )
+            for name, one in sorted(meta.signature_def.items())
+        }
+        self._defaults: dict[str, dict[str, NDArray[Any]]] = {
+            name: {
+                key: wire.decode_tensor(memoryview(value.SerializeToString()))
+                for key, value in one.defaults.items()
+            }
+            for name, one in meta.signature_def.items()
+        }
+        self._session = _open_session(meta, folder)
+        self._closing = threading.Lock()
+        self._closed = False
+
+    def predict(
+        self,
+        signature_name: str,
+        inputs: Mapping[str, NDArray[Any] | WireError],
+        output_filter: Sequence[str] = (),
+        timeout_s: float | None = None,
+    ) -> dict[str, NDArray[Any]]:
+        """Run one signature.
+
+        Args:
+            signature_name: one of :attr:`signatures`.
+            inputs: by the signature's names; an error in an array's place is raised here.
+            output_filter: names of the outputs to compute; empty for all.
+            timeout_s: cancel the run after so many seconds.
+
+        Raises:
+            StatusError: the inputs do not fit the signature, or the graph fails on them.
+        """
+        signature = self.signatures.get(signature_name)
+        if signature is None:
+            raise StatusError(
+                Code.FAILED_PRECONDITION, f'Serving signature key "{signature_name}" not found.'
+            )
+        feeds = self._feeds(signature_name, signature, inputs)
+        names = _wanted(signature, output_filter)
+        options = None
+        if timeout_s is not None:
+            milliseconds = min(max(1, int(timeout_s * 1000)), _MAX_TIMEOUT_MS)
+            options = tf.compat.v1.RunOptions(timeout_in_ms=milliseconds)
+        try:
+            values = self._session.run(
+                [signature.outputs[name].tensor for name in names], feeds, options=options
+            )
+        except tf.errors.OpError as error:
+            raise _status_of(error) from error
+        except (ValueError, TypeError) as error:
+            # A tensor that is no placeholder keeps its static shape, which Python checks.
+            raise StatusError(Code.INVALID_ARGUMENT, str(error)) from error
+        except RuntimeError as error:
+            if not self._closed:
+                raise
+            raise StatusError(Code.UNAVAILABLE, "the server is shutting down") from error
+        return {name: np.asarray(value) for name, value in zip(names, values, strict=True)}
+
+    def _feeds(
+        self,
+        signature_name: str,
+        signature: Signature,
+        inputs: Mapping[str, NDArray[Any] | WireError],
+    ) -> dict[str, NDArray[Any]]:
+        defaults = self._defaults[signature_name]
+        sent, known = set(inputs), set(signature.inputs)
+        missing = known - sent - set(defaults)
+        if len(sent) > len(known) or len(sent | set(defaults)) < len(known):
+            raise StatusError(
+                Code.INVALID_ARGUMENT,
+                f"input size does not match signature: {len(sent)}!={len(known)} "
+                f"len({_braces(sent)}) != len({_braces(known)}). "
+                f"Sent extra: {_braces(sent - known)}. "
+                f"Missing but required: {_braces(missing)}.",
+            )
+        feeds: dict[str, NDArray[Any]] = {}
+        for position, (alias, info) in enumerate(sorted(signature.inputs.items())):
+            value = inputs.get(alias, defaults.get(alias))
+            if value is None:
+                raise StatusError(
+                    Code.INVALID_ARGUMENT,
+                    f"Signature input alias: {alias}(feed name: {info.tensor}) not found in "
+                    f"request and no default value provided. Inputs expected to be in the set "
+                    f"{_braces(known)}.",
+                )
+            if isinstance(value, WireError):
+                raise StatusError(
+                    Code.INVALID_ARGUMENT, f"tensor parsing error: {alias}: {value}"
+                ) from value
+            given = wire.data_type_of(value)
+            if given.number != info.dtype:
+                expected = wire.DATA_TYPES.get(info.dtype)
+                raise StatusError(
+                    Code.INVALID_ARGUMENT,
+                    f"Expects arg[{position}] to be "
+                    f"{expected.name if expected else info.dtype} but {given.name} is provided",
+                )
+            feeds[info.tensor] = value
+        return feeds
+
+    def close(self) -> None:
+        """Release the graph and its variables; runs that are under way are cancelled."""
+        with self._closing:
+            if not self._closed:
+                self._closed = True
+                self._session.close()
+
+
+def _open_session(meta: Any, folder: Path) -> Any:
+    """Return a session with the graph, its variables restored and its tables initialised."""
+    definition = meta.graph_def
+    for node in definition.node:
+        node.attr.pop("_output_shapes", None)
+        if node.op == "Placeholder" and "shape" in node.attr:
+            shape = node.attr["shape"].shape
+            del shape.dim[:]
+            shape.unknown_rank = True
+    graph = tf.Graph()
+    with graph.as_default():
+        tf.import_graph_def(definition, name="")
+    config = tf.compat.v1.ConfigProto(allow_soft_placement=True)
+    config.gpu_options.allow_growth = True
+    session = tf.compat.v1.Session(graph=graph, config=config)
+    assets = {
+        one.tensor_info.name: str(folder / "assets" / one.filename) for one in meta.asset_file_def
+    }
+    try:
+        if (folder / "variables" / "variables.index").is_file():
+            saver = meta.saver_def
+            prefix = {saver.filename_tensor_name: str(folder / "variables" / "variables")}
+            session.run(saver.restore_op_name, {**assets, **prefix})
+        elif any(node.op in {"VarHandleOp", "VariableV2"} for node in definition.node):
+            raise StatusError(
+                Code.NOT_FOUND, f"the model has variables but {folder}/variables has none"
+            )
+        if _INIT_OP in meta.signature_def:
+            session.run(meta.signature_def[_INIT_OP].outputs[_INIT_OP].name, assets)
+        else:
+            for key in ("saved_model_main_op", "legacy_init_op"):
+                for name in meta.collection_def[key].node_list.value:
+                    session.run(name, assets)
+    except BaseException:
+        session.close()
+        raise
+    return session
+
+
+def _wanted(signature: Signature, output_filter: Sequence[str]) -> list[str]:
+    if not output_filter:
+        return sorted(signature.outputs)
+    seen: set[str] = set()
+    for alias in output_filter:
+        if alias not in signature.outputs:
+            raise StatusError(
+                Code.INVALID_ARGUMENT,
+                f"output tensor alias not found in signature: {alias} Outputs expected to be "
+                f"in the set {_braces(signature.outputs)}.",
+            )
+        if alias in seen:
+            raise StatusError(Code.INVALID_ARGUMENT, f"duplicate output tensor alias: {alias}")
+        seen.add(alias)
+    return list(output_filter)
+
+
+def _braces(names: Any) -> str:
+    return "{" + ",".join(sorted(names)) + "}"
+
+
+def _status_of(error: Any) -> StatusError:
+    """Return TensorFlow's error without the traces that its Python side adds."""
+    text = re.sub(r"^Graph execution error:\s*", "", error.message or type(error).__name__)
+    try:
+        code = Code(error.error_code)
+    except ValueError:
+        code = Code.UNKNOWN
+    return StatusError(code, text.split("\n\n", 1)[0].strip())
+
+
+def _warm_up(servable: SavedModelServable, path: Path) -> None:
+    """Run the requests recorded in ``path``, a TFRecord of ``tensorflow.serving.PredictionLog``.
+
+    Raises:
+        StatusError: a record cannot be read or its request fails, or there are too many.
+    """
+    if not path.is_file():
+        return
+    with tf.device("CPU"):
+        records = tf.data.TFRecordDataset(str(path)).as_numpy_iterator()
+    count = 0
+    while True:
+        try:
+            record = next(records, None)
+        except tf.errors.OpError as error:
+            raise StatusError(
+                Code.DATA_LOSS,
+                f"Failed to read warmup records from {path}. "
+                "Please verify your warmup data is in TFRecord format.",
+            ) from error
+        if record is None:
+            return
+        count += 1
+        if count > MAX_WARMUP_RECORDS:
+            raise StatusError(
+                Code.INVALID_ARGUMENT,
+                f"Number of warmup records exceeds the maximum: {MAX_WARMUP_RECORDS}",
+            )
+        try:
+            request = wire.decode_warmup_request(record)
+        except WireError as error:
+            raise StatusError(
+                Code.INVALID_ARGUMENT, f"Failed to parse warmup record {count}: {error}"
+            ) from error
+        if request is None:
+            raise StatusError(
+                Code.UNIMPLEMENTED, f"warmup record {count} is no PredictLog; write it as one"
+            )
+        signature = request.spec.signature if request.spec else ""
+        servable.predict(signature or wire.DEFAULT_SIGNATURE, request.inputs, request.output_filter)
