@@ -41,7 +41,8 @@ def read(path: str | os.PathLike[str]) -> Volume:
         DataError: missing, empty, truncated or corrupt; no NIfTI; more than 4 dimensions;
             complex or RGB voxels; sizes that the file cannot hold; an unusable affine.
     """
-    import nibabel as nib
+    from nibabel.spatialimages import HeaderDataError
+    from nibabel.wrapstruct import WrapStructError
 
     path = Path(path)
     try:
@@ -63,7 +64,7 @@ def read(path: str | os.PathLike[str]) -> Volume:
         raise DataError(f"{path}: the gzip data end too early. Copy the file again.") from None
     except (zlib.error, gzip.BadGzipFile) as error:
         raise DataError(f"{path}: the gzip data are corrupt ({error}). Copy it again.") from error
-    except (nib.spatialimages.HeaderDataError, nib.wrapstruct.WrapStructError) as error:
+    except (HeaderDataError, WrapStructError) as error:
         raise DataError(f"{path}: the NIfTI header is not valid ({error}).") from error
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error}).") from error
@@ -124,7 +125,7 @@ def _read_header(stream: BinaryIO, path: Path) -> Any:
             f"{path}: no NIfTI file: it must start with the header size 348 or 540; "
             f"it starts with bytes {start.hex(' ')}."
         )
-    if bytes(header["magic"])[:2] not in {b"n+"}:
+    if bytes(header["magic"])[:2] != b"n+":
         raise DataError(
             f"{path}: header and voxels must be in one .nii file; this is a .hdr/.img header "
             f"(magic {bytes(header['magic'])[:3]!r}). Convert the pair to .nii."
@@ -174,7 +175,7 @@ def _read_voxels(stream: BinaryIO, header: Any, path: Path, compressed: bool) ->
     stream.read(offset - position)  # header extensions
     # nibabel's own reader maps the file: a file that shrinks meanwhile would kill the process.
     data = np.empty(needed, np.uint8)
-    view, filled = memoryview(data), 0
+    view, filled = data.data, 0
     while filled < needed:
         got = stream.readinto(view[filled : filled + (1 << 24)])  # type: ignore[attr-defined]
         if not got:

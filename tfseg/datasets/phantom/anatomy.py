@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tfseg.geometry import Affine
 
-Field = NDArray[np.float32]
-Point = Sequence[float]
+Field = NDArray[Any]  # float32 (z, y, x): a function of place
+Point = Sequence[float] | NDArray[np.float64]
 Box = tuple[slice, ...]
 
 
@@ -35,11 +36,11 @@ class Scene:
         self, shape: tuple[int, int, int], affine: Affine, background: float, softness_mm: float
     ) -> None:
         index = np.meshgrid(*[np.arange(n, dtype=np.float32) for n in shape], indexing="ij")
-        self.x, self.y, self.z = (
-            sum(np.float32(affine[row, axis]) * index[axis] for axis in range(3))
-            + np.float32(affine[row, 3])
-            for row in range(3)
-        )
+        place = np.tensordot(affine[:3, :3].astype(np.float32), index, 1)
+        self.x: Field
+        self.y: Field
+        self.z: Field
+        self.x, self.y, self.z = place + affine[:3, 3].astype(np.float32).reshape(3, 1, 1, 1)
         self.value: Field = np.full(shape, background, np.float32)
         self.label = np.zeros(shape, np.uint8)
         self.softness_mm = softness_mm
@@ -97,7 +98,8 @@ class Scene:
 
     def tube(self, start: Point, end: Point, radius: float) -> Field:
         """Return the signed distance to a capsule from ``start`` to ``end``."""
-        first, way = np.float32(start), np.float32(end) - np.float32(start)
+        first = np.asarray(start, np.float32)
+        way = np.asarray(end, np.float32) - first
         x, y, z = self.x - first[0], self.y - first[1], self.z - first[2]
         along = (x * way[0] + y * way[1] + z * way[2]) / np.float32(way @ way)
         along = along.clip(0, 1)

@@ -74,24 +74,19 @@ def _rescaled(stored: NDArray[Any], headers: tuple[Header, ...]) -> NDArray[Any]
         scales.append((slope, intercept))
     if all(scale == (1.0, 0.0) for scale in scales):
         return stored
-    dtype = np.dtype(np.float32)
-    whole = stored.dtype.kind in "ui" and all(
+    dtype: np.dtype[Any] = np.dtype(np.float32)
+    if stored.dtype.kind in "ui" and all(
         slope.is_integer() and intercept.is_integer() for slope, intercept in scales
-    )
-    if whole:
+    ):
         ends = [
             float(value) * slope + intercept
             for plane, (slope, intercept) in zip(stored, scales, strict=True)
             for value in (plane.min(), plane.max())
         ]
-        dtype = next(
-            (
-                kind
-                for kind in map(np.dtype, (np.int16, np.uint16, np.int32))
-                if np.iinfo(kind).min <= min(ends) and max(ends) <= np.iinfo(kind).max
-            ),
-            dtype,
-        )
+        for name in ("int32", "uint16", "int16"):
+            limits = np.iinfo(name)
+            if limits.min <= min(ends) and max(ends) <= limits.max:
+                dtype = limits.dtype
     rescaled = np.empty(stored.shape, dtype)
     for index, (slope, intercept) in enumerate(scales):
         rescaled[index] = stored[index] * np.float64(slope) + np.float64(intercept)
