@@ -48,7 +48,8 @@ class History:
         for line, row in enumerate(rows[1:], start=2):
             if len(row) != len(names):
                 raise DataError(
-                    f"{path}, line {line}: needs {len(names)} cells like the header; got {len(row)}."
+                    f"{path}, line {line}: needs {len(names)} cells, as the header has; "
+                    f"got {len(row)}."
                 )
             for name, cell in zip(names, row, strict=True):
                 columns[name].append(_number(cell, f"{path}, line {line}, {name}"))

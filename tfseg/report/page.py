@@ -23,6 +23,7 @@ REPORT_FILE = "report.html"
 PICTURES_FOLDER = "pictures"
 _MANIFEST_FILE = "manifest.json"
 _TEMPLATE = "report.html"
+_NOTHING = "\N{EN DASH}"
 
 # Columns of the table of classes: heading, field of ClassSummary, digits after the point.
 _COLUMNS = (
@@ -165,13 +166,13 @@ def _plain(value: Any) -> str:
 def _figure(statistic: Statistic, digits: int) -> str:
     """Format mean ± SD; one case has no SD, and none has a dash."""
     if statistic.mean is None:
-        return "–"
+        return _NOTHING
     spread = "" if statistic.sd is None else f" ± {statistic.sd:.{digits}f}"
     return f"{statistic.mean:.{digits}f}{spread}"
 
 
 def _number(value: float | None, digits: int) -> str:
-    return "–" if value is None else f"{value:.{digits}f}"
+    return _NOTHING if value is None else f"{value:.{digits}f}"
 
 
 def _data_uri(png: bytes) -> str:
