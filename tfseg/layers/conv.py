@@ -30,16 +30,17 @@ def conv(
 ) -> Any:
     """Convolve (batch, [z,] y, x, c) to ``filters`` channels; He-normal initial weights.
 
-    ``padding="same"`` pads symmetrically, ``dilation * (k - 1) / 2`` on both sides for odd
-    kernels, also when strided (as the published ResNets do, and unlike TensorFlow's SAME,
-    whose padding shifts with the parity of the input).
+    ``padding`` is ``valid``, ``same`` (TensorFlow's: with a stride, its side depends on the
+    input's parity), or ``symmetric``: ``dilation * (k - 1) / 2`` on both sides also when
+    strided, as the published ResNets do.
     """
     layer = keras.layers.Conv2D if rank_of(x) == 2 else keras.layers.Conv3D
     sizes = _per_axis(kernel, rank_of(x))
     steps = _per_axis(stride, rank_of(x))
-    if padding == "same" and max(steps) > 1:
-        x = _pad(x, [dilation * (size - 1) // 2 for size in sizes], name=f"{name}_pad")
-        padding = "valid"
+    if padding == "symmetric":
+        if max(steps) > 1:
+            x = _pad(x, [dilation * (size - 1) // 2 for size in sizes], name=f"{name}_pad")
+        padding = "valid" if max(steps) > 1 else "same"
     return layer(
         filters,
         sizes,

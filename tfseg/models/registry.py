@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tfseg.errors import unknown_name
 
@@ -21,6 +21,8 @@ class ModelInfo:
         module: holds ``build_<name>``, ``<config>`` and ``paper_config``.
         config: name of its configuration class.
         paper: authors, year and identifier.
+        parameters: trainable parameters by rank at default width, one channel in, two classes,
+            training heads included.
         loss_weights: weight of each training output, first output first; cut to the number of
             outputs and scaled to sum 1.
     """
@@ -31,6 +33,7 @@ class ModelInfo:
     module: str
     config: str
     paper: str
+    parameters: dict[int, int] = field(hash=False)
     loss_weights: tuple[float, ...] = (1.0,)
 
 
@@ -42,6 +45,7 @@ _MODELS = (
         module="tfseg.models.unet",
         config="UNetConfig",
         paper="Ronneberger et al. 2015, arXiv:1505.04597",
+        parameters={2: 5_685_446, 3: 16_544_518},
         loss_weights=(1.0, 0.5, 0.25, 0.125, 0.0625, 0.03125),
     ),
     ModelInfo(
@@ -51,6 +55,7 @@ _MODELS = (
         module="tfseg.models.pspnet",
         config="PSPNetConfig",
         paper="Zhao et al. 2016, arXiv:1612.01105",
+        parameters={2: 3_193_892, 3: 9_359_588},
         loss_weights=(1.0, 0.4),
     ),
 )

@@ -1,0 +1,1 @@
+"""Training: devices, schedule, checkpoints, the loop, and the run folder around it."""

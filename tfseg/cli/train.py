@@ -1,0 +1,184 @@
+"""``tfseg train``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from tfseg.config import TrainConfig
+    from tfseg.training.run import Setup
+
+
+@click.command()
+@click.option("--model", help="Network to train; `tfseg models` lists them.")
+@click.option("--data", type=click.Path(), help="Data set folder (default: a synthetic one).")
+@click.option("--run", type=click.Path(), help="Run folder (default: runs/<model>-<date>).")
+@click.option("--fold", help="Fold held out for validation, or `all` to hold out none. [0]")
+@click.option("--epochs", type=click.IntRange(1, 100_000), help="Epochs of 50 steps. [40]")
+@click.option("--time-budget", help="Stop training after this long: 90s, 30m, 2h.")
+@click.option("--plan", "plan_file", type=click.Path(), help="Plan to use (see `tfseg plan`).")
+@click.option("--config", "config_file", type=click.Path(), help="JSON file of settings.")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="A setting of the run, the plan or the network, e.g. backbone=resnet34. Repeatable.",
+)
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), help="Of everything random. [0]")
+@click.option("--replicas", type=click.IntRange(0, 64), help="N logical CPU devices. [all GPUs]")
+@click.option("--deterministic", is_flag=True, help="The same result bit for bit.")
+@click.option("--resume", is_flag=True, help="Go on with --run, or with the latest run.")
+@click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
+def train(run: str | None, resume: bool, as_json: bool, **given: Any) -> None:
+    """Train a network.
+
+    `tfseg train --model unet` alone makes a synthetic CT data set, trains on it, measures the
+    held-out fold and writes everything to runs/unet-<date>. Settings come from --config, then
+    --set, then the options above. After an interruption, --resume goes on where it stopped.
+    """
+    from tfseg.cli.console import note, print_json
+    from tfseg.runs import existing_run, mark_latest, new_run_folder
+    from tfseg.training.run import Setup, train_run
+
+    if resume:
+        folder = existing_run(run)
+        setup = _resumed(Setup.load(folder), given)
+    else:
+        setup, folder = _new_setup(given, run)
+        folder = new_run_folder(setup.config.model, str(folder) if folder else None)
+    setup.save(folder)
+    mark_latest(folder)
+    note(_describe(setup, folder))
+    manifest = train_run(setup, folder, resume=resume, track=_track)
+    metrics = _evaluate(setup.config, folder, quiet=as_json)
+    manifest = manifest.model_copy(update={"metrics": metrics})
+    manifest.save(folder, "manifest.json")
+    _report(folder)
+    if as_json:
+        print_json({"run": str(folder), "training": manifest.training, "metrics": metrics})
+    else:
+        click.echo(f"{folder}: trained {manifest.training['steps']} steps")
+
+
+def _new_setup(given: dict[str, Any], run: str | None) -> tuple[Setup, str | None]:
+    from tfseg.config import TrainConfig, parse_settings, split_settings
+    from tfseg.errors import ConfigError
+    from tfseg.files import read_json
+    from tfseg.models import model_config, model_info
+    from tfseg.plan import Plan
+    from tfseg.training.run import plan_run
+
+    settings: dict[str, Any] = {}
+    if given["config_file"]:
+        document = read_json(given["config_file"], "the configuration")
+        if not isinstance(document, dict):
+            raise ConfigError(f"{given['config_file']} must hold a JSON object of settings.")
+        settings.update(document)
+    settings.update(parse_settings(given["settings"]))
+    settings.update(_options(given))
+    model = settings.pop("model", None)
+    if model is None:
+        raise ConfigError("train needs a network: --model unet. `tfseg models` lists them.")
+    model_info(str(model))
+    known = tuple(type(model_config(model)).model_fields)
+    data = settings.pop("data", None)
+    run_settings, plan_settings, options = split_settings(settings, known, model)
+    config = TrainConfig.parse(
+        {"model": model, "data": str(data or ""), "options": options, **run_settings}, "settings"
+    )
+    model_config(model, **options)
+    plan = Plan.load(given["plan_file"]) if given["plan_file"] else None
+    if data is None:
+        config = config.model_copy(update={"data": str(_builtin_data(run, config.seed))})
+    return plan_run(config, plan_settings, plan, _track), run
+
+
+def _options(given: dict[str, Any]) -> dict[str, Any]:
+    """Return the command's own options as settings; those not given are left out."""
+    from tfseg.config import parse_duration
+
+    settings = {
+        key: given[key]
+        for key in ("model", "data", "epochs", "seed", "replicas")
+        if given[key] is not None
+    }
+    if given["fold"] is not None:
+        settings["fold"] = int(given["fold"]) if given["fold"].isdecimal() else given["fold"]
+    if given["time_budget"] is not None:
+        settings["time_budget_s"] = parse_duration(given["time_budget"])
+        if given["epochs"] is None:
+            settings["epochs"] = 100_000  # time alone ends the run
+    if given["deterministic"]:
+        settings["deterministic"] = True
+    return settings
+
+
+def _resumed(setup: Setup, given: dict[str, Any]) -> Setup:
+    """Return the run's set-up; only its length may change when it goes on."""
+    from dataclasses import replace
+
+    from tfseg.errors import ConfigError
+
+    settings = _options(given)
+    if settings.get("model") == setup.config.model:
+        settings.pop("model")
+    refused = [key for key in settings if key not in {"epochs", "time_budget_s"}]
+    refused += [key for key in ("settings", "config_file", "plan_file") if given[key]]
+    if refused:
+        raise ConfigError(
+            f"--resume goes on with the run as it was configured; {refused[0]} cannot change. "
+            "Only --epochs and --time-budget can. Start a new run for the rest."
+        )
+    return replace(setup, config=setup.config.model_copy(update=settings))
+
+
+def _builtin_data(run: str | None, seed: int) -> Path:
+    """Return the synthetic CT data set, made on first use beside the runs."""
+    from tfseg.cli.console import note
+    from tfseg.datasets.phantom import make_phantom
+    from tfseg.runs import CACHE, ROOT
+
+    root = Path(run).parent if run else ROOT
+    folder = root / CACHE / f"phantom-ct-{seed}"
+    if not folder.is_dir():
+        note(f"No --data: making a synthetic CT data set in {folder}")
+        make_phantom(folder, kind="ct-abdomen", seed=seed)
+    return folder
+
+
+def _evaluate(config: TrainConfig, folder: Path, *, quiet: bool) -> dict[str, Any]:
+    """Measure the held-out fold; return what the manifest keeps, which names no case."""
+    from tfseg.cli.evaluate import measure
+
+    if config.fold == "all":
+        return {}
+    metrics = measure(folder, quiet=quiet)
+    return metrics.model_dump(
+        mode="json", include={"cases", "mean_dice", "distance_unit", "classes"}
+    )
+
+
+def _report(folder: Path) -> None:
+    from tfseg.report import write_report
+
+    write_report(folder)
+
+
+def _track(items: Iterable[Any], what: str) -> Iterable[Any]:
+    from tfseg.cli.console import track
+
+    return track(tuple(items), what)
+
+
+def _describe(setup: Setup, folder: Path) -> str:
+    plan, config = setup.plan, setup.config
+    size = "x".join(map(str, plan.patch_size))
+    return (
+        f"{config.model} {plan.dims}D on {config.data}: patch {size}, batch {plan.batch_size}, "
+        f"{plan.num_classes} classes -> {folder}"
+    )

@@ -1,0 +1,186 @@
+"""A run from its request to a trained network in its folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tfseg.artifact import Manifest
+from tfseg.config import TrainConfig
+from tfseg.datasets import open_dataset
+from tfseg.datasets.base import Case
+from tfseg.errors import ConfigError, DataError, TfsegError
+from tfseg.files import read_json, write_json
+from tfseg.models import build, model_config, model_info
+from tfseg.pipeline.cache import prepare_cases
+from tfseg.pipeline.patches import PatchSampler
+from tfseg.plan import Plan
+from tfseg.planning import Budget, make_plan, network_options, take_fingerprint
+from tfseg.runs import CACHE
+
+Track = Callable[[Iterable[Case], str], Iterable[Case]]
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A run that is ready to start: its configuration and its plan."""
+
+    config: TrainConfig
+    plan: Plan
+
+    def save(self, folder: Path) -> None:
+        """Write ``config.json`` and ``plan.json``; the configuration last, it marks the run."""
+        self.plan.save(folder / "plan.json")
+        write_json(folder / "config.json", self.config.model_dump(mode="json"))
+
+    @classmethod
+    def load(cls, folder: Path) -> Setup:
+        """Read the set-up of an existing run."""
+        path = folder / "config.json"
+        config = TrainConfig.parse(read_json(path, "the run's configuration"), str(path))
+        return cls(config, Plan.load(folder / "plan.json"))
+
+
+def plan_run(
+    config: TrainConfig, plan_settings: dict[str, Any], plan: Plan | None, track: Track
+) -> Setup:
+    """Complete a configuration: make the plan, and fit the network's options to it.
+
+    Args:
+        config: with the options the user gave.
+        plan_settings: entries of the plan that the user gave; the rest is planned.
+        plan: a whole plan of the user's, instead of a planned one.
+        track: shows progress over cases.
+
+    Raises:
+        InputError: data, plan or options that do not fit; nothing was written.
+    """
+    dataset = open_dataset(config.data)
+    fold = None if config.fold == "all" else config.fold
+    training, _ = dataset.split(fold, config.seed)
+    budget = _budget(config)
+    if plan is None:
+        fingerprint = take_fingerprint(
+            dataset, training, lambda cases: track(cases, "Looking at the data")
+        )
+        dims = plan_settings.get("dims", dataset.dims)
+        plan = make_plan(dataset, fingerprint, budget, dims)
+    if plan_settings:
+        plan = Plan.parse({**plan.model_dump(), **plan_settings}, "the plan with --set")
+    if plan.labels != dataset.labels or len(plan.channels) != len(dataset.modalities):
+        raise ConfigError(
+            f"the plan's labels and channels must be the data set's; got {plan.labels} and "
+            f"{len(plan.channels)} channels for {dataset.labels} and {len(dataset.modalities)}. "
+            "Make a plan for this data set: tfseg plan."
+        )
+    options = {**network_options(config.model, plan, budget), **config.options}
+    if config.options.get("faithful"):
+        options = config.options
+    model_config(config.model, **options)
+    return Setup(config.model_copy(update={"options": options}), plan)
+
+
+def train_run(setup: Setup, folder: Path, *, resume: bool, track: Track) -> Manifest:
+    """Train in ``folder`` and return the manifest, written there beside the network.
+
+    Raises:
+        TfsegError: see :meth:`tfseg.training.trainer.Trainer.train`.
+    """
+    import keras
+    import tensorflow as tf
+
+    from tfseg.training.devices import gpu_count, open_strategy, seed_everything
+    from tfseg.training.memory import check_memory
+    from tfseg.training.trainer import Trainer
+    from tfseg.training.weights import load_weights
+
+    config, plan = setup.config, setup.plan
+    dataset = open_dataset(config.data)
+    fold = None if config.fold == "all" else config.fold
+    training, held_out = dataset.split(fold, config.seed)
+    cache = folder.parent / CACHE
+    prepared = prepare_cases(
+        dataset,
+        (*training, *held_out),
+        plan,
+        cache,
+        lambda cases: track(cases, "Preparing volumes"),
+    )
+    if not any(case.places for case in prepared[: len(training)]):
+        raise DataError("no training case has a foreground voxel; there is nothing to learn.")
+    strategy = open_strategy(config.replicas)
+    replicas = strategy.num_replicas_in_sync
+    if plan.batch_size % replicas:
+        raise ConfigError(
+            f"batch_size must be divisible by the number of devices ({replicas}); got "
+            f"{plan.batch_size}. Use --set batch_size={-(-plan.batch_size // replicas) * replicas}."
+        )
+    mixed = gpu_count() > 0 if config.mixed_precision is None else config.mixed_precision
+    keras.mixed_precision.set_dtype_policy("mixed_float16" if mixed else "float32")
+    seed_everything(config.seed, deterministic=config.deterministic)
+    with strategy.scope():
+        shape = (*plan.patch_size, len(plan.channels))
+        model = build(config.model, shape, plan.num_classes, **config.options)
+        if config.weights and not resume:
+            load_weights(model, config.weights)
+    check_memory(model, plan.batch_size // replicas, plan.patch_size, replicas)
+
+    trainer = Trainer(
+        model=model,
+        strategy=strategy,
+        config=config,
+        sampler=PatchSampler(
+            prepared[: len(training)], plan, config.augmentation, config.foreground, config.seed
+        ),
+        validation=prepared[len(training) :],
+        loss_weights=model_info(config.model).loss_weights,
+        folder=folder,
+    )
+    if resume and (folder / "checkpoints" / "last.npz").exists():
+        trainer.resume()
+    manifest = Manifest(
+        versions=_versions(tf.__version__, keras.__version__),
+        format="run",
+        model=config.model,
+        config={
+            **model_config(config.model, **config.options).model_dump(mode="json"),
+        },
+        plan=plan,
+    )
+    manifest.save(folder, "manifest.json")
+    try:
+        progress = trainer.train()
+    except tf.errors.ResourceExhaustedError as error:
+        raise TfsegError(
+            "the device ran out of memory. Use a smaller patch_size, batch_size or base_filters."
+        ) from error
+    summary = {
+        "cases": len(training),
+        "held_out_cases": len(held_out),
+        "fold": config.fold,
+        "seed": config.seed,
+        "epochs": progress.epoch,
+        "steps": progress.epoch * config.steps_per_epoch,
+        "seconds": round(progress.elapsed_s, 1),
+        "best_epoch": progress.best_epoch,
+        "parameters": model.count_params(),
+    }
+    manifest = manifest.model_copy(update={"training": summary})
+    manifest.save(folder, "manifest.json")
+    return manifest
+
+
+def _budget(config: TrainConfig) -> Budget:
+    if config.replicas:
+        return Budget.cpu()
+    from tfseg.training.devices import gpu_count
+
+    return Budget.gpu() if gpu_count() else Budget.cpu()
+
+
+def _versions(tensorflow: str, keras: str) -> dict[str, str]:
+    from tfseg import __version__
+
+    return {"tfseg": __version__, "tensorflow": tensorflow, "keras": keras}

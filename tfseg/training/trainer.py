@@ -1,0 +1,263 @@
+"""The training loop.
+
+One function serves one device, several GPUs and several logical CPUs: every replica takes its
+share of the batch, losses are divided by the global batch, gradients are summed. Which patches
+an epoch sees follows from the seed and the epoch's number alone, so a resumed run goes on as
+the uninterrupted one would have.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfseg.config import TrainConfig
+from tfseg.errors import DivergedError
+from tfseg.files import atomic_path
+from tfseg.inference.backends.keras_run import KerasBackend
+from tfseg.inference.sliding import segment_array
+from tfseg.losses import supervised_loss
+from tfseg.metrics import ClassCounts, confusion, dice
+from tfseg.models import inference_model
+from tfseg.pipeline.batches import patch_batches
+from tfseg.pipeline.cache import PreparedCase
+from tfseg.pipeline.patches import PatchSampler
+from tfseg.training.logs import write_history
+from tfseg.training.progress import TrainingDisplay
+from tfseg.training.schedule import poly_rate, run_progress, time_is_up
+from tfseg.training.state import Progress, load_state, save_state
+
+_CHECK_EVERY = 10  # steps between looks at the loss: each look waits for the device
+
+
+@dataclass
+class Trainer:
+    """Trains one network in one run folder.
+
+    Attributes:
+        model: with its training heads.
+        strategy: the devices.
+        config: of the run.
+        sampler: draws training patches.
+        validation: held-out cases, prepared; may be empty.
+        loss_weights: of the model's outputs.
+        folder: the run folder.
+    """
+
+    model: Any
+    strategy: Any
+    config: TrainConfig
+    sampler: PatchSampler
+    validation: Sequence[PreparedCase]
+    loss_weights: Sequence[float]
+    folder: Path
+
+    def __post_init__(self) -> None:
+        with self.strategy.scope():
+            self.optimizer = make_optimizer(self.config, self.model)
+        self._inference = inference_model(self.model)
+        self._backend = KerasBackend(self._inference)
+        self._step = tf.function(self._distributed_step, reduce_retracing=False)
+        self.progress = Progress()
+
+    @property
+    def _last(self) -> Path:
+        return self.folder / "checkpoints" / "last.npz"
+
+    def resume(self) -> None:
+        """Go on from the run folder's last checkpoint.
+
+        Raises:
+            DataError: there is none, or it is of another network.
+        """
+        self.progress = load_state(self._last, self.model, self.optimizer)
+
+    def train(self) -> Progress:
+        """Train until epochs, time budget or patience end it; return the counters.
+
+        The best network is ``model.keras`` in the run folder, the last state
+        ``checkpoints/last.npz``.
+
+        Raises:
+            DivergedError: the loss is not finite; the last good checkpoint stays.
+        """
+        config, progress = self.config, self.progress
+        writer = tf.summary.create_file_writer(str(self.folder / "tensorboard"))
+        with TrainingDisplay(config.epochs) as display, writer.as_default():
+            while progress.epoch < config.epochs:
+                if progress.epoch and time_is_up(
+                    progress.elapsed_s, progress.epoch_s, config.time_budget_s
+                ):
+                    break
+                if config.patience and progress.epoch - progress.best_epoch >= config.patience:
+                    break
+                self._epoch(display)
+        writer.close()
+        return progress
+
+    def _epoch(self, display: TrainingDisplay) -> None:
+        config, progress = self.config, self.progress
+        started = time.monotonic()
+        done = run_progress(
+            progress.epoch, config.epochs, progress.elapsed_s, config.time_budget_s
+        )
+        rate = poly_rate(config.initial_rate, done)
+        self.optimizer.learning_rate.assign(rate)
+        loss = self._train_steps(progress.epoch, display)
+        progress.epoch += 1
+
+        scores: np.ndarray | None = None
+        elapsed = progress.elapsed_s + time.monotonic() - started
+        if self._is_validation_epoch(elapsed, time.monotonic() - started):
+            scores = self.validate()
+        mean = None if scores is None else float(scores[1:].mean())
+        if mean is not None and mean > progress.best:
+            progress.best, progress.best_epoch = mean, progress.epoch
+        progress.epoch_s = time.monotonic() - started
+        progress.elapsed_s += progress.epoch_s
+        progress.history.append(self._record(loss, rate, scores))
+
+        if not self.validation or progress.best_epoch == progress.epoch:
+            self.save_model()
+        save_state(self._last, self.model, self.optimizer, progress)
+        write_history(self.folder, progress.history)
+        left = _time_left(progress, config)
+        display.epoch(progress.epoch, loss, mean, left)
+
+    def _is_validation_epoch(self, elapsed_s: float, epoch_s: float) -> bool:
+        """Validate every few epochs and certainly after the last one."""
+        if not self.validation:
+            return False
+        last = self.progress.epoch == self.config.epochs or time_is_up(
+            elapsed_s, epoch_s, self.config.time_budget_s
+        )
+        return last or self.progress.epoch % self.config.validate_every == 0
+
+    def _train_steps(self, epoch: int, display: TrainingDisplay) -> float:
+        steps = self.config.steps_per_epoch
+        batches = patch_batches(
+            self.sampler,
+            batch_size=self.sampler.plan.batch_size,
+            first_step=epoch * steps,
+            last_step=(epoch + 1) * steps,
+        )
+        losses: list[float] = []
+        waiting: list[Any] = []
+        for number, batch in enumerate(
+            self.strategy.experimental_distribute_dataset(batches), start=1
+        ):
+            waiting.append(self._step(batch))
+            if len(waiting) == _CHECK_EVERY or number == steps:
+                losses += [float(value) for value in waiting]
+                waiting.clear()
+                if not math.isfinite(sum(losses)):
+                    self._diverged(epoch, losses)
+                display.step(epoch, number / steps, losses[-1])
+        return float(np.mean(losses))
+
+    def _diverged(self, epoch: int, losses: list[float]) -> None:
+        first = next(index for index, value in enumerate(losses) if not math.isfinite(value))
+        step = epoch * self.config.steps_per_epoch + first + 1
+        kept = f"{self._last}" if self._last.exists() else "none yet"
+        raise DivergedError(
+            f"the loss became {losses[first]} at step {step}; training stopped. Last good "
+            f"checkpoint: {kept}. Lower the learning rate (--set learning_rate="
+            f"{self.config.initial_rate / 10:g}) or check the data (tfseg check)."
+        )
+
+    def _distributed_step(self, batch: Any) -> tf.Tensor:
+        shares = self.strategy.run(self._replica_step, args=(batch,))
+        return self.strategy.reduce(tf.distribute.ReduceOp.SUM, shares, axis=None)
+
+    def _replica_step(self, batch: Any) -> tf.Tensor:
+        images, labels = batch
+        variables = self.model.trainable_variables
+        with tf.GradientTape() as tape:
+            outputs = self.model(images, training=True)
+            outputs = outputs if isinstance(outputs, list | tuple) else [outputs]
+            each = supervised_loss(labels, outputs, self.loss_weights)
+            loss = tf.reduce_sum(each) / self.sampler.plan.batch_size
+            scaled = self.optimizer.scale_loss(loss)
+        gradients = tape.gradient(scaled, variables)
+        self.optimizer.apply(self._clipped(gradients), variables)
+        return loss
+
+    def _clipped(self, gradients: list[tf.Tensor]) -> list[tf.Tensor]:
+        """Scale this replica's gradients by what brings the summed ones' norm to the limit."""
+        total = gradients
+        if self.strategy.num_replicas_in_sync > 1:
+            context = tf.distribute.get_replica_context()
+            total = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
+        limit = self.optimizer.scale_loss(tf.constant(self.config.clip_norm, tf.float32))
+        factor = limit / tf.maximum(tf.linalg.global_norm(total), limit)
+        return [gradient * tf.cast(factor, gradient.dtype) for gradient in gradients]
+
+    def validate(self) -> np.ndarray:
+        """Return the mean Dice of every class over whole held-out volumes, (classes,)."""
+        plan = self.sampler.plan
+        scores = []
+        for case in self.validation[: self.config.validation_cases]:
+            labels = segment_array(np.asarray(case.image), self._backend, plan)
+            matrix = confusion(np.asarray(case.label), labels, plan.num_classes)
+            scores.append(dice(ClassCounts.of(matrix)))
+        return np.asarray(np.mean(scores, axis=0))
+
+    def save_model(self) -> None:
+        """Write the network without training heads to ``model.keras``, atomically."""
+        with atomic_path(self.folder / "model.keras") as temporary:
+            self._inference.save(temporary)
+
+    def _record(
+        self, loss: float, rate: float, scores: np.ndarray | None
+    ) -> dict[str, float | int | None]:
+        progress, labels = self.progress, self.sampler.plan.labels
+        record: dict[str, float | int | None] = {
+            "step": progress.epoch * self.config.steps_per_epoch,
+            "epoch": progress.epoch,
+            "seconds": round(progress.elapsed_s, 3),
+            "loss": loss,
+            "learning_rate": rate,
+            "val_dice": None if scores is None else float(scores[1:].mean()),
+        }
+        for value in range(1, len(labels)):
+            record[f"val_dice_{labels[value]}"] = None if scores is None else float(scores[value])
+        for name, figure in record.items():
+            if figure is not None and name not in {"step", "epoch"}:
+                tf.summary.scalar(name, figure, step=progress.epoch)
+        return record
+
+
+def make_optimizer(config: TrainConfig, model: Any) -> Any:
+    """Return the run's optimizer, built for the model's variables."""
+    if config.optimizer == "adamw":
+        optimizer = keras.optimizers.AdamW(
+            config.initial_rate, weight_decay=config.weight_decay, beta_2=0.99
+        )
+    else:
+        optimizer = keras.optimizers.SGD(
+            config.initial_rate,
+            momentum=0.99,
+            nesterov=True,
+            weight_decay=config.weight_decay,
+        )
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    if keras.mixed_precision.dtype_policy().compute_dtype == "float16":
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+    optimizer.build(model.trainable_variables)
+    return optimizer
+
+
+def _time_left(progress: Progress, config: TrainConfig) -> float:
+    per_epoch = progress.elapsed_s / progress.epoch
+    by_epochs = (config.epochs - progress.epoch) * per_epoch
+    if config.time_budget_s is None:
+        return by_epochs
+    return min(by_epochs, config.time_budget_s - progress.elapsed_s)
