@@ -74,6 +74,16 @@ class Dataset:
             DataError: unreadable, different grids, wrong channel count, or label values that
                 the data set does not declare. The message names the case and the remedy.
         """
+        image, label = self.load_image(case), self.read_label(case)
+        self.check_grid(case, image, label)
+        return image, label
+
+    def load_image(self, case: Case) -> Volume:
+        """Return the image of a case after checking its channels and values.
+
+        Raises:
+            DataError: unreadable, wrong channel count, NaN or infinite voxels.
+        """
         image = self.read_image(case)
         if image.channels != len(self.modalities):
             raise DataError(
@@ -82,14 +92,20 @@ class Dataset:
             )
         if not np.isfinite(image.array).all():
             raise DataError(f"{case.image}: the image holds NaN or infinite voxels. Repair it.")
-        label = self.read_label(case)
+        return image
+
+    def check_grid(self, case: Case, image: Volume, label: Volume) -> None:
+        """Refuse a label that does not lie on the image's grid.
+
+        Raises:
+            DataError: another shape, or voxels elsewhere.
+        """
         if not image.same_grid(label):
             raise DataError(
                 f"case {case.id}: image and label must lie on one grid; the image is "
                 f"{image.shape} at {_mm(image)}, the label {label.shape} at {_mm(label)}. "
                 "Resample the label onto the image."
             )
-        return image, label
 
     def split(self, fold: int | None, seed: int = 0) -> tuple[tuple[Case, ...], tuple[Case, ...]]:
         """Return (training, validation) cases of one fold; ``None`` trains on all of them.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,7 @@ _TEST_CASES = 2
 _OBLIQUE_EVERY = 3  # every third scan is oblique to the patient
 
 MakeCase = Callable[[np.random.Generator, bool], tuple[Volume, Volume]]
-Progress = Callable[[int, int], None]
+Progress = Callable[[Sequence[int]], Iterable[int]]
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def make_phantom(
     cases: int = 12,
     dicom: bool = False,
     seed: int = 0,
-    progress: Progress | None = None,
+    progress: Progress = iter,
 ) -> Path:
     """Write a synthetic data set and return its folder.
 
@@ -52,7 +52,7 @@ def make_phantom(
         cases: labelled training cases, 1 to 900; 2 test cases without labels are added.
         dicom: write each CT also as a DICOM series, one file a slice, in ``dicom/<case>``.
         seed: not negative; the same seed gives the same voxels.
-        progress: called with (cases done, cases in all) after each case.
+        progress: wraps the sequence of case numbers, to show how far the work is.
 
     Raises:
         ConfigError: unknown kind, ``cases`` or ``seed`` out of range, DICOM for another kind.
@@ -69,9 +69,8 @@ def make_phantom(
         raise ConfigError(f"--dicom writes CT series: it needs --kind ct-abdomen; got {kind}.")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise DataError(f"{out}: the output folder must be new or empty. Choose another.")
-    total = cases + _TEST_CASES
     with atomic_path(out) as folder:
-        for number in range(total):
+        for number in progress(range(cases + _TEST_CASES)):
             split = "train" if number < cases else "test"
             index = number if split == "train" else number - cases
             rng = np.random.default_rng([seed, KINDS.index(kind), int(split == "test"), index])
@@ -79,8 +78,6 @@ def make_phantom(
                 _write_fundus(folder, rng, index, split)
             else:
                 _write_scan(folder, kind, rng, index, split, dicom=dicom, seed=seed)
-            if progress:
-                progress(number + 1, total)
         if kind != "fundus":
             _write_description(folder, _scan(kind), cases, seed)
     return out

@@ -46,18 +46,18 @@ def read(path: str | os.PathLike[str], series_uid: str | None = None) -> Volume:
             raise DataError(
                 f"{path}: no DICOM file: bytes 128 to 131 must be DICM. Check the file."
             )
-        return read_series(Series((header,)))
+        return read_series(Series((header,)), f"{path}")
     tree = scan_tree(path)
     if series_uid is not None:
         for series in tree.series:
             if series.uid == series_uid:
-                return read_series(series)
+                return read_series(series, f"{path}: series {series.name}")
         raise DataError(
             f"{path}: no series {series_uid}. The folder holds {_listing(tree.series)}."
         )
     images = [series for series in tree.series if series.is_image]
     if len(images) == 1:
-        return read_series(images[0])
+        return read_series(images[0], f"{path}: series {images[0].name}")
     if images:
         raise DataError(
             f"{path}: one series is needed; the folder holds {_listing(tuple(images))}. "
@@ -68,19 +68,24 @@ def read(path: str | os.PathLike[str], series_uid: str | None = None) -> Volume:
     raise DataError(f"{path}: a DICOM image series is needed; found {found}{broken}.")
 
 
-def read_series(series: Series) -> Volume:
+def read_series(series: Series, what: str = "") -> Volume:
     """Read a listed series: slices in the order of their positions, values rescaled.
 
     Rescale slope and intercept are applied slice by slice; MONOCHROME1 is inverted, so more is
     always brighter. Integers stay integers where slope and intercept allow it.
+
+    Args:
+        series: from :func:`list_series`.
+        what: what messages call the series; modality and number by default.
 
     Raises:
         DataError: localizer, mosaic, multi-frame or colour images; slices that differ in size
             or orientation, lie at one place, are missing, unevenly spaced or tilted; pixels
             that cannot be decoded.
     """
-    ordered, affine = stack(series)
-    return Volume(decode(ordered), affine, series.modality)
+    what = what or f"series {series.name}"
+    ordered, affine = stack(series, what)
+    return Volume(decode(ordered, what), affine, series.modality)
 
 
 def _listing(series: tuple[Series, ...], most: int = 5) -> str:

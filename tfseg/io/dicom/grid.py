@@ -25,15 +25,18 @@ _MAX_TILT_DEG = 0.1  # a 300 mm stack then drifts by 0.5 mm, less than a pixel
 _Vector = NDArray[np.float64]
 
 
-def stack(series: Series) -> tuple[tuple[Header, ...], geometry.Affine]:
+def stack(series: Series, what: str) -> tuple[tuple[Header, ...], geometry.Affine]:
     """Return the slices in the order of their positions, and the affine of the volume.
 
     The slice distance is that of the first and the last position, over the steps between.
 
+    Args:
+        series: its files in any order.
+        what: what messages call it; nothing else in them tells whose series it is.
+
     Raises:
         DataError: the slices do not make one regular, complete, upright stack.
     """
-    what = f"series {series.name} ({series.headers[0].path.parent})"
     headers = series.headers
     _check_kind(headers, what)
     if len(headers) == 1:
@@ -75,7 +78,7 @@ def _lone_slice(header: Header, what: str) -> geometry.Affine:
 def _check_kind(headers: tuple[Header, ...], what: str) -> None:
     """Refuse what is no stack of single-frame gray slices."""
     for header in headers:
-        name = header.path.name
+        name = header.name
         if header.rows < 1 or header.columns < 1 or header.modality in DERIVED_OBJECTS:
             raise DataError(f"{what}: holds no image (modality {header.modality}, {name}).")
         if header.frames > 1:
@@ -107,7 +110,7 @@ def _check_alike(headers: tuple[Header, ...], what: str) -> None:
     """Refuse slices without a place, or of different size, spacing or orientation."""
     first = headers[0]
     for header in headers:
-        name = header.path.name
+        name = header.name
         if header.position is None or header.orientation is None or header.spacing is None:
             missing = next(
                 keyword
@@ -121,18 +124,18 @@ def _check_alike(headers: tuple[Header, ...], what: str) -> None:
             raise DataError(f"{what}: every slice needs {missing}; {name} has none.")
         if (header.rows, header.columns) != (first.rows, first.columns):
             raise DataError(
-                f"{what}: slices must have one size; {first.path.name} has {first.rows} x "
+                f"{what}: slices must have one size; {first.name} has {first.rows} x "
                 f"{first.columns} pixels, {name} {header.rows} x {header.columns}."
             )
         if not _close(header.orientation, first.orientation, _DIRECTION_TOLERANCE):
             raise DataError(
                 f"{what}: slices must have one orientation, as a localizer has not; "
-                f"{first.path.name} has {_text(first.orientation)}, {name} "
+                f"{first.name} has {_text(first.orientation)}, {name} "
                 f"{_text(header.orientation)}."
             )
         if not _close(header.spacing, first.spacing, _SPACING_TOLERANCE_MM):
             raise DataError(
-                f"{what}: slices must have one PixelSpacing; {first.path.name} has "
+                f"{what}: slices must have one PixelSpacing; {first.name} has "
                 f"{_text(first.spacing)} mm, {name} {_text(header.spacing)} mm."
             )
 

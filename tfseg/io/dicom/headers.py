@@ -19,7 +19,7 @@ from typing import Any
 from tfseg.errors import DataError
 
 _TAGS = [
-    "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "SeriesNumber", "Modality", "ImageType",
+    "SOPClassUID", "SeriesInstanceUID", "SeriesNumber", "InstanceNumber", "Modality", "ImageType",
     "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "ImagerPixelSpacing",
     "SpacingBetweenSlices", "SliceThickness", "NumberOfFrames", "SamplesPerPixel", "Rows",
     "Columns", "PhotometricInterpretation", "BitsAllocated", "BitsStored", "HighBit",
@@ -56,6 +56,7 @@ class Header:
     series_uid: str
     modality: str
     number: int
+    instance: int
     rows: int
     columns: int
     frames: int
@@ -65,6 +66,11 @@ class Header:
     orientation: tuple[float, ...] | None
     spacing: tuple[float, ...] | None
     thickness_mm: float | None
+
+    @property
+    def name(self) -> str:
+        """What messages call it: by its InstanceNumber, since file names may name patients."""
+        return f"image {self.instance}"
 
 
 @dataclass(frozen=True)
@@ -198,6 +204,7 @@ def _header(path: Path, dataset: Any) -> Header:
         series_uid=str(dataset.get("SeriesInstanceUID") or ""),
         modality=str(dataset.get("Modality") or "OT"),
         number=int(dataset.get("SeriesNumber") or 0),
+        instance=int(dataset.get("InstanceNumber") or 0),
         rows=int(dataset.get("Rows") or 0),
         columns=int(dataset.get("Columns") or 0),
         frames=int(dataset.get("NumberOfFrames") or 1),

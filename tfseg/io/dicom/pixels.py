@@ -13,7 +13,7 @@ from tfseg.errors import DataError
 from tfseg.io.dicom.headers import DAMAGE, Header, lenient
 
 
-def decode(headers: tuple[Header, ...]) -> NDArray[Any]:
+def decode(headers: tuple[Header, ...], what: str) -> NDArray[Any]:
     """Return the rescaled voxels (z, y, x) of slices in the given order.
 
     Stored values keep their type where no slope or intercept changes them; where both are
@@ -25,30 +25,32 @@ def decode(headers: tuple[Header, ...]) -> NDArray[Any]:
     """
     stored: NDArray[Any] | None = None
     with lenient(), ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        for index, pixels in enumerate(pool.map(_slice, headers)):
+        for index, pixels in enumerate(pool.map(lambda header: _slice(header, what), headers)):
             if stored is None:
                 stored = np.empty((len(headers), *pixels.shape), pixels.dtype)
             if pixels.dtype != stored.dtype:
                 raise DataError(
-                    f"{headers[index].path}: slices must be stored alike; this one has "
-                    f"{pixels.dtype} pixels, the first {stored.dtype}."
+                    f"{what}: slices must be stored alike; {headers[index].name} has "
+                    f"{pixels.dtype} pixels, {headers[0].name} {stored.dtype}."
                 )
             stored[index] = pixels
     if stored is None:
-        raise DataError("a series must have at least one slice; got none.")
-    return _rescaled(stored, headers)
+        raise DataError(f"{what}: must have at least one slice.")
+    return _rescaled(stored, headers, what)
 
 
-def _slice(header: Header) -> NDArray[Any]:
+def _slice(header: Header, what: str) -> NDArray[Any]:
     """Return the stored values (y, x); MONOCHROME1, where less is brighter, is inverted."""
     try:
         pixels: NDArray[Any] = header.dataset.pixel_array
     except (*DAMAGE, OSError) as error:
         text = " ".join(str(error).split())[:160]
-        raise DataError(f"{header.path}: the pixels cannot be decoded ({text}).") from error
+        raise DataError(
+            f"{what}: the pixels of {header.name} cannot be decoded ({text})."
+        ) from error
     if pixels.shape != (header.rows, header.columns):
         raise DataError(
-            f"{header.path}: the header says {header.rows} x {header.columns} pixels; "
+            f"{what}: the header of {header.name} says {header.rows} x {header.columns} pixels; "
             f"decoded {pixels.shape}."
         )
     if header.dataset.get("PhotometricInterpretation") == "MONOCHROME1":
@@ -59,7 +61,7 @@ def _slice(header: Header) -> NDArray[Any]:
     return pixels
 
 
-def _rescaled(stored: NDArray[Any], headers: tuple[Header, ...]) -> NDArray[Any]:
+def _rescaled(stored: NDArray[Any], headers: tuple[Header, ...], what: str) -> NDArray[Any]:
     scales = []
     for header in headers:
         slope, intercept = (
@@ -68,8 +70,8 @@ def _rescaled(stored: NDArray[Any], headers: tuple[Header, ...]) -> NDArray[Any]
         )
         if not np.isfinite([slope, intercept]).all() or slope == 0:
             raise DataError(
-                f"{header.path}: RescaleSlope and RescaleIntercept must be finite and the slope "
-                f"not 0; got {slope:g} and {intercept:g}."
+                f"{what}: RescaleSlope and RescaleIntercept must be finite and the slope not 0; "
+                f"{header.name} has {slope:g} and {intercept:g}."
             )
         scales.append((slope, intercept))
     if all(scale == (1.0, 0.0) for scale in scales):

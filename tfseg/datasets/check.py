@@ -1,0 +1,194 @@
+"""Read every case of a data set once and say what is wrong, before training finds out."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from tfseg.datasets.base import Case, Dataset
+from tfseg.errors import DataError
+from tfseg.volume import Volume
+
+Progress = Callable[[Sequence[Case]], Iterable[Case]]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that keeps a case from being used; the message holds the remedy.
+
+    Attributes:
+        case: its id.
+        kind: ``missing``, ``image``, ``label``, ``grid``, ``foreground``, ``mask`` or
+            ``duplicate``.
+        message: one line.
+    """
+
+    case: str
+    kind: str
+    message: str
+
+
+@dataclass
+class _Facts:
+    """What the readable cases have shown."""
+
+    shapes: list[tuple[int, int, int]] = field(default_factory=list)
+    spacings: list[tuple[float, float, float]] = field(default_factory=list)
+    intensities: list[list[tuple[float, float, float]]] = field(default_factory=list)
+    label_voxels: list[list[int]] = field(default_factory=list)
+    label_ml: list[list[float]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Report:
+    """The outcome of a check.
+
+    Attributes:
+        problems: in the order of the cases; empty when all can be used.
+        summary: JSON-ready: counts, shapes (z, y, x), spacings (mm), intensities, labels.
+    """
+
+    problems: tuple[Problem, ...]
+    summary: dict[str, Any]
+
+
+def check_dataset(dataset: Dataset, progress: Progress = iter) -> Report:
+    """Read every image, label and mask, one case at a time.
+
+    Args:
+        dataset: the opened data set.
+        progress: wraps the sequence of cases, to show how far the work is.
+    """
+    problems: list[Problem] = []
+    facts = _Facts()
+    seen: dict[bytes, str] = {}
+    for case in progress(dataset.cases):
+        for kind, found in _check_case(dataset, case, facts, seen):
+            problems.append(Problem(case.id, kind, found))
+    return Report(tuple(problems), _summary(dataset, facts))
+
+
+def _check_case(
+    dataset: Dataset, case: Case, facts: _Facts, seen: dict[bytes, str]
+) -> list[tuple[str, str]]:
+    """Return (kind, message) of each problem of a case."""
+    found = [
+        ("missing", f"{path}: the file is missing. Restore it or remove the case.")
+        for path in (case.image, case.label, case.mask)
+        if path is not None and not path.exists()
+    ]
+    if case.split == "train" and case.label is None:
+        found.append(("missing", f"case {case.id}: a training case needs a label; none is listed."))
+    if found:
+        return found
+    image = label = None
+    try:
+        image = dataset.load_image(case)
+    except DataError as error:
+        found.append(("image", str(error)))
+    if case.label is not None:
+        try:
+            label = dataset.read_label(case)
+        except DataError as error:
+            found.append(("label", str(error)))
+    if case.mask is not None and dataset.read_mask is not None:
+        try:
+            mask = dataset.read_mask(case)
+            if image is not None:
+                dataset.check_grid(case, image, mask)
+        except DataError as error:
+            found.append(("mask", str(error)))
+    if image is not None:
+        _note_image(image, facts)
+        digest = hashlib.blake2b(np.ascontiguousarray(image.array).tobytes()).digest()
+        first = seen.setdefault(digest, case.id)
+        if first != case.id:
+            message = f"case {case.id}: its voxels are those of case {first}. Remove one of them."
+            found.append(("duplicate", message))
+    if label is not None:
+        _note_label(label, len(dataset.labels), facts)
+        if not label.array.any():
+            message = (
+                f"case {case.id}: the label map has no foreground. Draw it or remove the case."
+            )
+            found.append(("foreground", message))
+    if image is not None and label is not None:
+        try:
+            dataset.check_grid(case, image, label)
+        except DataError as error:
+            found.append(("grid", str(error)))
+    return found
+
+
+def _note_image(image: Volume, facts: _Facts) -> None:
+    facts.shapes.append(image.shape)
+    facts.spacings.append(image.spacing_mm)
+    channels = np.moveaxis(image.channel_last(), -1, 0)
+    facts.intensities.append(
+        [
+            (float(channel.min()), float(channel.mean(dtype=np.float64)), float(channel.max()))
+            for channel in channels
+        ]
+    )
+
+
+def _note_label(label: Volume, classes: int, facts: _Facts) -> None:
+    counts = np.bincount(label.array.ravel(), minlength=classes)
+    facts.label_voxels.append(counts.tolist())
+    facts.label_ml.append((counts * np.prod(label.spacing_mm) / 1000).tolist())
+
+
+def _summary(dataset: Dataset, facts: _Facts) -> dict[str, Any]:
+    voxels = np.array(facts.label_voxels).reshape(-1, len(dataset.labels))
+    millilitres = np.array(facts.label_ml).reshape(-1, len(dataset.labels))
+    return {
+        "name": dataset.name,
+        "adapter": dataset.adapter,
+        "dims": dataset.dims,
+        "cases": {
+            "training": sum(case.split == "train" for case in dataset.cases),
+            "labelled": len(dataset.labelled),
+            "test": sum(case.split == "test" for case in dataset.cases),
+            "readable": len(facts.shapes),
+        },
+        "shape": _spread(facts.shapes),
+        "spacing_mm": _spread(facts.spacings),
+        "intensity": [
+            {
+                "channel": name,
+                "min": min(case[index][0] for case in facts.intensities),
+                "mean": float(np.mean([case[index][1] for case in facts.intensities])),
+                "max": max(case[index][2] for case in facts.intensities),
+            }
+            for index, name in enumerate(dataset.modalities)
+            if facts.intensities
+        ],
+        "labels": [
+            {
+                "value": value,
+                "name": name,
+                "cases": int((voxels[:, value] > 0).sum()),
+                "share": float(voxels[:, value].sum() / voxels.sum()) if voxels.sum() else 0.0,
+                "mean_voxels": float(voxels[:, value].mean()) if len(voxels) else 0.0,
+                "mean_ml": float(millilitres[:, value].mean()) if len(voxels) else 0.0,
+            }
+            for value, name in enumerate(dataset.labels)
+        ],
+        "remarks": list(dataset.remarks),
+    }
+
+
+def _spread(rows: Sequence[Sequence[float]]) -> dict[str, list[float]]:
+    """Return least, median and greatest along each axis (z, y, x)."""
+    if not rows:
+        return {}
+    table = np.array(rows)
+    return {
+        "min": table.min(axis=0).tolist(),
+        "median": np.median(table, axis=0).tolist(),
+        "max": table.max(axis=0).tolist(),
+    }

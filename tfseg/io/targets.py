@@ -1,0 +1,62 @@
+"""Which label map each input becomes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from tfseg.errors import ConfigError, DataError
+from tfseg.io import volume_stem, volume_suffix
+
+_PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".gif", ".bmp")
+_OUTPUTS = (".nii.gz", ".nii", ".mha", ".nrrd", ".png")
+
+
+def label_targets(inputs: Sequence[str], output: str) -> list[tuple[Path, Path]]:
+    """Pair every scan with the label map to write for it.
+
+    An input is a file, a folder of volume files (all of them are meant), or a DICOM folder. One
+    scan may have an output file; otherwise the output is a folder and each label map takes its
+    scan's name, ``.png`` for pictures and ``.nii.gz`` for all else.
+
+    Raises:
+        DataError: an input that does not exist.
+        ConfigError: several scans for one output file, or two of the same name.
+    """
+    scans = [scan for given in inputs for scan in _scans(Path(given))]
+    target = Path(output)
+    if volume_suffix(target) in _OUTPUTS and not target.is_dir():
+        if len(scans) != 1:
+            raise ConfigError(
+                f"one output file takes one scan; {len(scans)} were given for {target}. "
+                "Name a folder as output."
+            )
+        return [(scans[0], target)]
+    pairs = [(scan, target / (volume_stem(scan) + _suffix(scan))) for scan in scans]
+    names: dict[Path, Path] = {}
+    for scan, path in pairs:
+        if path in names:
+            raise ConfigError(
+                f"{names[path]} and {scan} would both be written to {path}. "
+                "Rename one, or run them into two folders."
+            )
+        names[path] = scan
+    return pairs
+
+
+def _scans(given: Path) -> list[Path]:
+    if not given.exists():
+        raise DataError(f"{given}: there is no such file or folder. Check the path.")
+    if given.is_dir():
+        files = sorted(
+            child
+            for child in given.iterdir()
+            if volume_suffix(child) in (".nii", ".nii.gz", ".mha", ".mhd", ".nrrd", *_PICTURES)
+            and not child.name.startswith(".")
+        )
+        return files or [given]
+    return [given]
+
+
+def _suffix(scan: Path) -> str:
+    return ".png" if volume_suffix(scan) in _PICTURES else ".nii.gz"
