@@ -7,7 +7,6 @@ inside its own function.
 from __future__ import annotations
 
 import importlib
-import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -84,9 +83,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run(arguments: list[str]) -> int:
     """Run one command and return its exit code; errors become one line on stderr."""
-    # Both are read when TensorFlow loads; set here so every command agrees (see docs/adr/0003).
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     debug = "--debug" in arguments
     try:
         code: Any = cli.main(arguments, prog_name="tfseg", standalone_mode=False)

@@ -22,7 +22,7 @@ def plan(data: str, model: str, dims: str | None, output: str | None) -> None:
     from tfseg.datasets import open_dataset
     from tfseg.models.registry import model_info
     from tfseg.planning import Budget, make_plan, network_options, take_fingerprint
-    from tfseg.training.devices import gpu_count
+    from tfseg.quiet import import_tensorflow
 
     model_info(model)
     dataset = open_dataset(data)
@@ -30,6 +30,9 @@ def plan(data: str, model: str, dims: str | None, output: str | None) -> None:
     fingerprint = take_fingerprint(
         dataset, cases, lambda items: track(tuple(items), "Looking at the data")
     )
+    import_tensorflow()
+    from tfseg.training.devices import gpu_count
+
     budget = Budget.gpu() if gpu_count() else Budget.cpu()
     made = make_plan(dataset, fingerprint, budget, int(dims) if dims else dataset.dims)
     note(f"{model} options: {json.dumps(network_options(model, made, budget))}")

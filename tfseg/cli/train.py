@@ -42,12 +42,14 @@ def train(run: str | None, resume: bool, as_json: bool, **given: Any) -> None:
     --set, then the options above. After an interruption, --resume goes on where it stopped.
     """
     from tfseg.cli.console import note, print_json
+    from tfseg.quiet import import_tensorflow
     from tfseg.runs import existing_run, mark_latest, new_run_folder
     from tfseg.training.run import Setup, train_run
 
     if resume:
         folder = existing_run(run)
         setup = _resumed(Setup.load(folder), given)
+        import_tensorflow()
     else:
         setup, folder = _new_setup(given, run)
         folder = new_run_folder(setup.config.model, str(folder) if folder else None)
@@ -71,6 +73,7 @@ def _new_setup(given: dict[str, Any], run: str | None) -> tuple[Setup, str | Non
     from tfseg.files import read_json
     from tfseg.models import model_config, model_info
     from tfseg.plan import Plan
+    from tfseg.quiet import import_tensorflow
     from tfseg.training.run import plan_run
 
     settings: dict[str, Any] = {}
@@ -85,6 +88,7 @@ def _new_setup(given: dict[str, Any], run: str | None) -> tuple[Setup, str | Non
     if model is None:
         raise ConfigError("train needs a network: --model unet. `tfseg models` lists them.")
     model_info(str(model))
+    import_tensorflow()
     known = tuple(type(model_config(model)).model_fields)
     data = settings.pop("data", None)
     run_settings, plan_settings, options = split_settings(settings, known, model)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from tfseg.artifact import Manifest
 from tfseg.errors import DataError
+from tfseg.geometry import Reorientation
 from tfseg.inference.backends import Backend, open_backend
 from tfseg.inference.sliding import probability_array, segment_array
 from tfseg.preprocess import prepare
@@ -59,7 +60,7 @@ class Predictor:
         full = probability_array(image, self.backend, self.manifest.plan, canonical.shape)
         return np.ascontiguousarray(way.undo(full))
 
-    def _canonical(self, volume: Volume):  # type: ignore[no-untyped-def]
+    def _canonical(self, volume: Volume) -> tuple[Volume, Reorientation]:
         if not np.isfinite(volume.array).all():
             raise DataError("the image holds NaN or infinite voxels. Repair it before prediction.")
         return volume.canonical()

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tfseg.artifact import Manifest
 from tfseg.errors import DataError
+from tfseg.quiet import import_tensorflow
 
 
 class Backend(Protocol):
@@ -31,6 +32,7 @@ _KINDS = (
     ("model.onnx", "tfseg.inference.backends.onnx"),
     ("saved_model.pb", "tfseg.inference.backends.savedmodel"),
 )
+_WITH_TENSORFLOW = ("model.keras", "saved_model.pb")
 
 
 def open_backend(path: str | Path) -> tuple[Backend, Manifest]:
@@ -50,6 +52,8 @@ def open_backend(path: str | Path) -> tuple[Backend, Manifest]:
     names = [given.name] if given.is_file() else [name for name, _ in _KINDS]
     for name, module in _KINDS:
         if name in names and (folder / name).is_file():
+            if name in _WITH_TENSORFLOW:
+                import_tensorflow()
             return importlib.import_module(module).open_artifact(folder)
     versions = [child for child in folder.iterdir() if child.name.isdecimal() and child.is_dir()]
     if given.is_dir() and versions:

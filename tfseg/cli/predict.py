@@ -1,0 +1,82 @@
+"""``tfseg predict``."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from tfseg.inference.predictor import Predictor
+
+
+@click.command()
+@click.argument("model", type=click.Path())
+@click.argument("inputs", nargs=-1, required=True, type=click.Path(), metavar="INPUT...")
+@click.option("-o", "--output", required=True, type=click.Path(), help="File or folder to write.")
+@click.option("--save-probabilities", is_flag=True, help="Also write <name>.npz, (z, y, x, class).")
+@click.option("--json", "as_json", is_flag=True, help="Print what was written as JSON.")
+def predict(
+    model: str, inputs: tuple[str, ...], output: str, save_probabilities: bool, as_json: bool
+) -> None:
+    """Segment scans with a run or an exported model.
+
+    MODEL is a run folder or any exported artifact. INPUT is a file (NIfTI, MHA, NRRD, PNG, TIFF,
+    JPEG, GIF), a DICOM folder, or a folder of such files. Label maps have their scan's grid.
+    """
+    from tfseg.cli.console import note, print_json
+    from tfseg.errors import TfsegError
+    from tfseg.inference.predictor import Predictor
+    from tfseg.io.targets import label_targets
+
+    pairs = label_targets(inputs, output)
+    predictor = Predictor.open(model)
+    labels = predictor.manifest.plan.labels
+    written, failed = [], []
+    for scan, target in pairs:
+        started = time.monotonic()
+        try:
+            volumes_ml = _segment(predictor, scan, target, save_probabilities)
+        except TfsegError as error:
+            if len(pairs) == 1:
+                raise
+            note(f"tfseg: {scan}: {error}")
+            failed.append(str(scan))
+            continue
+        seconds = time.monotonic() - started
+        note(f"{target}  {seconds:.1f} s")
+        written.append(
+            {
+                "input": str(scan),
+                "output": str(target),
+                "seconds": round(seconds, 3),
+                "volumes_ml": dict(zip(labels[1:], volumes_ml[1:], strict=True)),
+            }
+        )
+    if as_json:
+        print_json({"model": model, "written": written, "failed": failed})
+    if failed:
+        raise TfsegError(f"{len(failed)} of {len(pairs)} scans could not be segmented.")
+
+
+def _segment(
+    predictor: Predictor, scan: Path, target: Path, probabilities: bool
+) -> list[float]:
+    import numpy as np
+
+    from tfseg.cli.console import share_bar
+    from tfseg.files import atomic_path
+    from tfseg.io import read_volume, volume_stem, write_volume
+
+    volume = read_volume(scan)
+    with share_bar(scan.name) as advance:
+        result = predictor.predict(volume, advance)
+    write_volume(result, target)
+    if probabilities:
+        with atomic_path(target.with_name(volume_stem(target) + ".npz")) as temporary:
+            np.savez_compressed(temporary, probabilities=predictor.probabilities(volume))
+    counts = np.bincount(result.array.ravel(), minlength=predictor.manifest.plan.num_classes)
+    voxel_ml = float(np.prod(result.spacing_mm)) / 1000
+    return [round(int(count) * voxel_ml, 3) for count in counts]
