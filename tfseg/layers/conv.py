@@ -14,6 +14,7 @@ from tfseg.layers.shape import rank_of
 Size = int | Sequence[int]
 
 _SLOPE = 0.01  # of leaky ReLU, as in nnU-Net (Isensee et al. 2021)
+_LOWEST = -65504.0  # float16's lowest finite value: below any activation, in every precision
 
 
 def conv(
@@ -110,8 +111,10 @@ def downsample(x: Any, *, stride: Size, size: Size | None = None, name: str) -> 
     steps = _per_axis(stride, rank_of(x))
     sizes = steps if size is None else _per_axis(size, rank_of(x))
     if sizes != steps:
-        # Zero padding equals minus infinity here: the pooled maps come out of a ReLU.
-        x = _pad(x, [(extent - 1) // 2 for extent in sizes], name=f"{name}_pad")
+        # Not zero: it would win over the negative values that a leaky ReLU lets through, and
+        # ONNX Runtime moves zero padding into the pooling, where it counts as minus infinity.
+        margins = [((extent - 1) // 2,) * 2 for extent in sizes]
+        x = keras.ops.pad(x, [(0, 0), *margins, (0, 0)], constant_values=_LOWEST)
     return layer(sizes, strides=steps, padding="valid", name=name)(x)
 
 
