@@ -21,14 +21,18 @@ class KerasBackend:
         self._call = tf.function(self._probabilities, reduce_retracing=False)
 
     def _probabilities(self, batch: tf.Tensor) -> tf.Tensor:
-        logits = self._model(batch, training=False)
-        if logits.shape[-1] == 1:  # one class: its probability and the background's
-            foreground = tf.nn.sigmoid(logits)
-            return tf.concat([1 - foreground, foreground], axis=-1)
-        return tf.nn.softmax(logits)
+        return class_probabilities(self._model(batch, training=False))
 
     def __call__(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         return self._call(tf.constant(batch)).numpy()
+
+
+def class_probabilities(logits: tf.Tensor) -> tf.Tensor:
+    """Return probabilities (..., k) of logits (..., k); of one logit, of two classes."""
+    if logits.shape[-1] == 1:  # the foreground's; the background has the rest
+        foreground = tf.nn.sigmoid(logits)
+        return tf.concat([1 - foreground, foreground], axis=-1)
+    return tf.nn.softmax(logits)
 
 
 def open_artifact(folder: Path) -> tuple[KerasBackend, Manifest]:

@@ -1,0 +1,111 @@
+"""The list of formats: what each is called and what it takes. Imports nothing heavy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tfseg.errors import ConfigError, unknown_name
+
+
+@dataclass(frozen=True)
+class Format:
+    """One export format.
+
+    Attributes:
+        name: on the command line and in the manifest.
+        title: in sentences.
+        module: its ``write(folder, source, settings)`` and ``measure(folder, source, ...)``;
+            see :mod:`tfseg_export.export`.
+        precisions: of weights and arithmetic; the first is the default.
+        versioned: the artifact is a version under the model's folder, as TensorFlow Serving
+            wants it; others lie beside it as ``<name>-<format>``.
+        takes_capabilities: it is compiled for GPU compute capabilities.
+        manifest_folder: where in the artifact its manifest and parity report lie.
+    """
+
+    name: str
+    title: str
+    module: str
+    precisions: tuple[str, ...] = ("fp32",)
+    versioned: bool = False
+    takes_capabilities: bool = False
+    manifest_folder: str = "."
+
+
+FORMATS: dict[str, Format] = {
+    entry.name: entry
+    for entry in (
+        Format(
+            name="savedmodel",
+            title="SavedModel",
+            module="tfseg_export.savedmodel",
+            versioned=True,
+            manifest_folder="assets.extra",
+        ),
+        Format(
+            name="onnx", title="ONNX", module="tfseg_export.onnx", precisions=("fp32", "fp16")
+        ),
+        Format(
+            name="tensorrt",
+            title="TensorRT",
+            module="tfseg_export.tensorrt",
+            precisions=("fp32", "fp16"),
+            takes_capabilities=True,
+        ),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The options of one export, checked against its format.
+
+    Attributes:
+        precision: ``fp32`` or ``fp16``.
+        version: of a versioned format; ``None`` takes the next free one.
+        capabilities: GPU compute capabilities such as ``sm89``; empty means every one that the
+            installed library can compile this network for.
+    """
+
+    format: Format
+    precision: str
+    version: int | None
+    capabilities: tuple[str, ...]
+
+
+def settings(
+    name: str,
+    *,
+    precision: str | None = None,
+    version: int | None = None,
+    capabilities: tuple[str, ...] = (),
+) -> Settings:
+    """Check the options of an export.
+
+    Raises:
+        ConfigError: unknown format, or an option that the format does not take.
+    """
+    if name not in FORMATS:
+        raise unknown_name("format", name, FORMATS)
+    entry = FORMATS[name]
+    precision = precision or entry.precisions[0]
+    if precision not in entry.precisions:
+        offering = [other for other, known in FORMATS.items() if precision in known.precisions]
+        elsewhere = f" {precision} is offered by {' and '.join(offering)}." if offering else ""
+        raise ConfigError(
+            f"{entry.title} is exported as {' or '.join(entry.precisions)}; got precision "
+            f"{precision!r}.{elsewhere}"
+        )
+    if version is not None and not entry.versioned:
+        raise ConfigError(
+            f"only SavedModels have versions; got version {version} for {entry.title}. "
+            "Leave it out, or choose another name."
+        )
+    if version is not None and version < 1:
+        raise ConfigError(f"a version must be a positive integer; got {version}.")
+    if capabilities and not entry.takes_capabilities:
+        raise ConfigError(
+            f"compute capabilities are for TensorRT engines; got {','.join(capabilities)} for "
+            f"{entry.title}. Leave them out."
+        )
+    return Settings(entry, precision, version, capabilities)

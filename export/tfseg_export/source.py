@@ -1,0 +1,86 @@
+"""The network that every exporter starts from, checked against its plan."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from tfseg.artifact import Manifest
+from tfseg.errors import ConfigError
+from tfseg.inference.backends.keras_run import KerasBackend, class_probabilities
+from tfseg.models import inference_model, load_run
+
+
+@dataclass(frozen=True)
+class Source:
+    """A trained network with its manifest.
+
+    Attributes:
+        folder: the run.
+        network: Keras model, windows -> logits.
+        manifest: of the run.
+        backend: the reference that exports are compared to.
+    """
+
+    folder: Path
+    network: Any
+    manifest: Manifest
+    backend: KerasBackend
+
+    @property
+    def window_shape(self) -> tuple[int, ...]:
+        """One window as the network sees it: ([z,] y, x, c)."""
+        plan = self.manifest.plan
+        return (*plan.patch_size, len(plan.channels))
+
+    @property
+    def input_shape(self) -> tuple[int | None, ...]:
+        """What the network accepts: ([z,] y, x, c), ``None`` where any size fits."""
+        return tuple(self.network.input_shape[1:])
+
+    def probabilities(self, image: tf.Tensor) -> tf.Tensor:
+        """Return class probabilities (n, [z,] y, x, k) of windows (n, [z,] y, x, c)."""
+        return class_probabilities(self.network(image, training=False))
+
+    def classifier(self, shape: tuple[int | None, ...]) -> Any:
+        """Return a ``tf.function`` image (n, \\*shape) -> {"probabilities"} for any n."""
+
+        def classify(image: tf.Tensor) -> dict[str, tf.Tensor]:
+            return {"probabilities": self.probabilities(image)}
+
+        spec = tf.TensorSpec((None, *shape), tf.float32, name="image")
+        return tf.function(classify, input_signature=[spec], autograph=False)
+
+
+def load_source(run: str | Path) -> Source:
+    """Load a run and check that network and plan belong together.
+
+    Raises:
+        DataError: no run there, or a damaged file.
+        ConfigError: the network does not take the plan's window, or does not return the plan's
+            classes for each of its voxels.
+    """
+    model, manifest = load_run(run)
+    source = Source(Path(run), inference_model(model), manifest, KerasBackend(model))
+    window, plan = source.window_shape, manifest.plan
+    accepted = source.input_shape
+    fits = len(accepted) == len(window) and all(
+        size in (None, wanted) for size, wanted in zip(accepted, window, strict=True)
+    )
+    if not fits:
+        raise ConfigError(
+            f"{run}: the network must take the plan's windows of shape {window}; it takes "
+            f"{accepted}. Network and plan are not of one training."
+        )
+    answer = source.classifier(window).get_concrete_function().structured_outputs
+    returned = tuple(answer["probabilities"].shape[1:])
+    if returned != (*plan.patch_size, plan.num_classes):
+        raise ConfigError(
+            f"{run}: for export the network must return {plan.num_classes} classes for every "
+            f"voxel of its window {plan.patch_size}; it returns {returned}. "
+            "Use padding that keeps the size."
+        )
+    return source
