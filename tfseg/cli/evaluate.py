@@ -12,9 +12,8 @@ from tfseg.cli.console import note, print_json, print_table, track
 from tfseg.errors import DataError, TfsegError
 
 if TYPE_CHECKING:
-    from tfseg.evaluation import Metrics, Outcome, Statistic
+    from tfseg.evaluation import Evaluation, Metrics, Outcome, Statistic
 
-_LATEST = Path("runs/latest")
 _WORST_SHOWN = 5
 
 
@@ -48,47 +47,56 @@ def evaluate(
     TARGET is a run folder (its held-out fold is predicted; default runs/latest), an exported
     model, or a folder of label maps named like the cases of --data.
     """
-    from tfseg.evaluation import is_run, open_evaluation, save_metrics
+    from tfseg.evaluation import is_run, open_evaluation
+    from tfseg.runs import LATEST
 
     if target is None:
-        if not _LATEST.exists():
+        if not LATEST.exists():
             raise DataError(
-                f"no run is named and there is no {_LATEST}. Train one, or name a run folder, an "
+                f"no run is named and there is no {LATEST}. Train one, or name a run folder, an "
                 "exported model or a folder of predictions."
             )
-        target = _LATEST
+        target = LATEST
     folder = output if output is not None else target if is_run(target) else None
     if folder is not None:
         _check_folder(folder)
-    evaluation = open_evaluation(target, data, all_cases=all_cases)
-    outcome = evaluation.run(lambda cases: track(cases, "evaluating"))
-    metrics = outcome.metrics()
-    if folder is not None:
-        save_metrics(metrics, folder)
-        _save_pictures(outcome, folder)
+    metrics = _measure(open_evaluation(target, data, all_cases=all_cases), folder)
     if as_json:
         print_json(metrics.model_dump(mode="json"))
     else:
         _print(metrics)
-    _report_gaps(metrics)
     if metrics.failed:
         raise TfsegError(
-            f"{len(metrics.failed)} of {len(evaluation.cases)} cases could not be evaluated: "
-            f"{', '.join(failure.case for failure in metrics.failed)}."
+            f"{len(metrics.failed)} of {metrics.cases + len(metrics.failed)} cases could not be "
+            f"evaluated: {', '.join(failure.case for failure in metrics.failed)}."
         )
 
 
 def measure(run: Path, *, quiet: bool) -> Metrics:
     """Measure a run's held-out fold, keep figures and pictures in it, print them unless quiet."""
-    from tfseg.evaluation import open_evaluation, save_metrics
+    from tfseg.evaluation import open_evaluation
 
-    outcome = open_evaluation(run).run(lambda cases: track(cases, "evaluating"))
-    metrics = outcome.metrics()
-    save_metrics(metrics, run)
-    _save_pictures(outcome, run)
+    metrics = _measure(open_evaluation(run), run)
     if not quiet:
         _print(metrics)
-    _report_gaps(metrics)
+    return metrics
+
+
+def _measure(evaluation: Evaluation, folder: Path | None) -> Metrics:
+    """Evaluate, keep figures and pictures in ``folder`` if there is one, name what is missing."""
+    from tfseg.evaluation import save_metrics
+
+    outcome = evaluation.run(lambda cases: track(cases, "evaluating"))
+    metrics = outcome.metrics()
+    if folder is not None:
+        save_metrics(metrics, folder)
+        _save_pictures(outcome, folder)
+    for failure in metrics.failed:
+        note(f"failed: {failure.error}")
+    if metrics.missing:
+        note(f"no prediction for {len(metrics.missing)} cases: {', '.join(metrics.missing)}")
+    if metrics.unmatched:
+        note(f"no case for {len(metrics.unmatched)} files: {', '.join(metrics.unmatched)}")
     return metrics
 
 
@@ -166,12 +174,3 @@ def _spread(statistic: Statistic, digits: int) -> str:
         return "-"
     spread = "" if statistic.sd is None else f" ± {statistic.sd:.{digits}f}"
     return f"{statistic.mean:.{digits}f}{spread}"
-
-
-def _report_gaps(metrics: Metrics) -> None:
-    for failure in metrics.failed:
-        note(f"failed: {failure.error}")
-    if metrics.missing:
-        note(f"no prediction for {len(metrics.missing)} cases: {', '.join(metrics.missing)}")
-    if metrics.unmatched:
-        note(f"no case for {len(metrics.unmatched)} files: {', '.join(metrics.unmatched)}")

@@ -77,7 +77,8 @@ class Metrics(_Record):
     Attributes:
         data: name of the data set.
         source: which cases, in words, e.g. ``held-out fold 0``.
-        dims: 3, or 2 for photographs, where one pixel counts as 1 mm.
+        distance_unit: what ``hd95_mm`` is in: ``mm``, or ``px`` for photographs, which have no
+            millimetres (one pixel counts as 1 mm).
         cases: number of cases that were evaluated.
         mean_dice: over the foreground classes and the cases.
         classes: one summary a foreground class, in label order.
@@ -90,7 +91,7 @@ class Metrics(_Record):
     version: Literal[1] = 1
     data: str
     source: str
-    dims: Literal[2, 3]
+    distance_unit: Literal["mm", "px"]
     cases: int
     mean_dice: _Number | None
     classes: dict[str, ClassSummary]
@@ -98,11 +99,6 @@ class Metrics(_Record):
     failed: list[Failure] = []
     missing: list[str] = []
     unmatched: list[str] = []
-
-    @property
-    def distance_unit(self) -> str:
-        """Unit of ``hd95_mm`` to show: photographs have no millimetres."""
-        return "px" if self.dims == 2 else "mm"
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Metrics:

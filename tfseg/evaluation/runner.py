@@ -98,7 +98,7 @@ class Outcome:
         return Metrics(
             data=self.evaluation.dataset.name,
             source=self.evaluation.source,
-            dims=2 if self.evaluation.dataset.dims == 2 else 3,
+            distance_unit="px" if self.evaluation.dataset.dims == 2 else "mm",
             failed=self.failed,
             missing=list(self.evaluation.missing),
             unmatched=list(self.evaluation.unmatched),

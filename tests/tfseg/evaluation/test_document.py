@@ -64,7 +64,9 @@ def test_no_cases_have_no_mean():
 
 
 def test_files_round_trip(tmp_path):
-    metrics = Metrics(data="D", source="all", dims=3, missing=["x"], **summarise(RESULTS))
+    metrics = Metrics(
+        data="D", source="all", distance_unit="mm", missing=["x"], **summarise(RESULTS)
+    )
     save_metrics(metrics, tmp_path)
     assert Metrics.load(tmp_path / "metrics.json") == metrics
     with (tmp_path / "cases.csv").open(newline="") as file:
@@ -79,12 +81,12 @@ def test_files_round_trip(tmp_path):
     ("change", "message"),
     [
         ({"cases": "many"}, "cases: .*integer.*'many'"),
-        ({"dims": 4}, "dims: .*2 or 3; got 4"),
+        ({"distance_unit": "cm"}, "distance_unit: .*'mm' or 'px'; got 'cm'"),
         ({"extra": 1}, "extra: "),
     ],
 )
 def test_damaged_document_names_the_field(tmp_path, change, message):
-    document = {"data": "D", "source": "all", "dims": 3, **summarise(RESULTS), **change}
+    document = {"data": "D", "source": "all", "distance_unit": "mm", **summarise(RESULTS), **change}
     (tmp_path / "metrics.json").write_text(json.dumps(document))
     with pytest.raises(DataError, match=f"no valid metrics file: {message}"):
         Metrics.load(tmp_path / "metrics.json")

@@ -42,7 +42,9 @@ def fill(folder: Path, case: str = "scan_1") -> None:
     (folder / "config.json").write_text(json.dumps({"data": "d", "augmentation": {"flip": "zyx"}}))
     scores = {"organ": {**dict.fromkeys(METRICS, 0.75), "hd95_mm": math.nan}}
     results = [CaseResult(case, scores)]
-    save_metrics(Metrics(data="D", source="fold 0", dims=3, **summarise(results)), folder)
+    save_metrics(
+        Metrics(data="D", source="fold 0", distance_unit="mm", **summarise(results)), folder
+    )
 
 
 class Links(html.parser.HTMLParser):
@@ -114,7 +116,7 @@ def test_texts_are_escaped(folder):
 def test_photographs_have_pixels_not_millimetres(folder):
     fill(folder)
     document = json.loads((folder / "metrics.json").read_text())
-    (folder / "metrics.json").write_text(json.dumps({**document, "dims": 2}))
+    (folder / "metrics.json").write_text(json.dumps({**document, "distance_unit": "px"}))
     assert "HD95 (px)" in write_report(folder).read_text()
 
 
