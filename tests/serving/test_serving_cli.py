@@ -1,0 +1,402 @@
+"""The commands ``serve`` and ``query``, from the outside."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from tfseg.cli.main import run
+from tfseg.errors import ServerError
+from tfseg_serving.client import connect
+
+# Oblique, flipped and permuted grids, (x, y, z) index to RAS mm.
+AFFINES = {
+    "plain": np.diag([-0.7, -0.7, 5, 1.0]),
+    "flipped": np.array([[0.9, 0, 0, -3], [0, 0.8, 0, 4], [0, 0, -2.5, 7], [0, 0, 0, 1.0]]),
+    "permuted": np.array([[0, 0, 1.5, 1], [0.8, 0, 0, 2], [0, -0.9, 0, 3], [0, 0, 0, 1.0]]),
+    "oblique": np.array(
+        [[-0.66, 0.1, 0.9, 10.25], [0.2, -0.69, 0.4, -3.5], [0.05, 0.12, 4.9, 17], [0, 0, 0, 1.0]]
+    ),
+}
+
+
+def _write_scan(path: Path, affine: np.ndarray, shape: tuple[int, ...] = (7, 6, 5)) -> np.ndarray:
+    """Write an int16 scan; return its voxels in (x, y, z)."""
+    voxels = np.random.default_rng(5).integers(0, 300, shape).astype(np.int16)
+    nib.save(nib.Nifti1Image(voxels, affine), path)
+    return voxels
+
+
+def _expected(voxels: np.ndarray) -> np.ndarray:
+    return (voxels > 100).astype(np.uint8) + (voxels > 200)
+
+
+@pytest.mark.parametrize("transport", ["grpc_url", "rest_url"])
+@pytest.mark.parametrize("name", AFFINES)
+def test_query_writes_labels_on_the_scans_own_grid(
+    zoo, tmp_path: Path, name: str, transport: str
+) -> None:
+    scan, out = tmp_path / "scan.nii.gz", tmp_path / "seg.nii.gz"
+    voxels = _write_scan(scan, AFFINES[name])
+    url = getattr(zoo, transport)
+    assert run(["query", str(scan), "-o", str(out), "--url", url, "--name", "zoo"]) == 0
+    labels = nib.load(out)
+    np.testing.assert_array_equal(labels.affine, nib.load(scan).affine)
+    np.testing.assert_array_equal(np.asarray(labels.dataobj), _expected(voxels))
+    assert labels.get_data_dtype() == np.uint8
+
+
+def test_query_of_several_scans_as_json(zoo, tmp_path: Path, capsys) -> None:
+    scans = [tmp_path / "a.nii.gz", tmp_path / "b.nii"]
+    for scan in scans:
+        _write_scan(scan, AFFINES["plain"])
+    out = tmp_path / "out"
+    arguments = ["query", *map(str, scans), "-o", str(out), "--url", zoo.grpc_url]
+    assert run([*arguments, "--name", "zoo", "--version", "1", "--json"]) == 0
+    captured = capsys.readouterr()
+    document = json.loads(captured.out)
+    assert [one["output"] for one in document["results"]] == [
+        str(out / "a.nii.gz"),
+        str(out / "b.nii.gz"),
+    ]
+    assert all(one["labels"] == [0, 1, 2] for one in document["results"])
+    assert captured.err == ""
+    assert sorted(path.name for path in out.iterdir()) == ["a.nii.gz", "b.nii.gz"]
+
+
+def test_query_imports_no_tensorflow(zoo, tmp_path: Path) -> None:
+    scan, out = tmp_path / "scan.nii.gz", tmp_path / "seg.nii.gz"
+    _write_scan(scan, AFFINES["plain"])
+    code = (
+        "import sys\nfrom tfseg.cli.main import run\n"
+        f"code = run(['query', {str(scan)!r}, '-o', {str(out)!r}, '--url', {zoo.grpc_url!r}, "
+        "'--name', 'zoo'])\n"
+        "assert code == 0 and 'tensorflow' not in sys.modules, (code, 'tensorflow')\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert out.exists()
+
+
+@pytest.mark.parametrize("command", ["serve", "query"])
+def test_help_imports_no_tensorflow(command: str) -> None:
+    code = (
+        "import sys\nfrom tfseg.cli.main import run\n"
+        f"assert run([{command!r}, '--help']) == 0\nassert 'tensorflow' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+
+
+# --- the process
+
+
+class Process:
+    """`tfseg serve` as a process of its own."""
+
+    def __init__(self, *arguments: str) -> None:
+        command = "from tfseg.cli.main import main; main()"
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", command, "serve", *arguments, "--json"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert self.process.stdout is not None
+        lines = []
+        while not lines or lines[-1] != "}\n":
+            lines.append(self.process.stdout.readline())
+            assert lines[-1], self.process.communicate()
+        self.ready = json.loads("".join(lines))
+
+    def wait(self) -> int:
+        try:
+            return self.process.wait(40)
+        finally:
+            self.process.kill()
+            self.process.communicate()
+
+
+@pytest.fixture
+def serve_process() -> Iterator[Callable[..., Process]]:
+    processes: list[Process] = []
+
+    def start(*arguments: str) -> Process:
+        processes.append(Process(*arguments))
+        return processes[-1]
+
+    yield start
+    for one in processes:
+        one.process.kill()
+        one.process.communicate()
+
+
+def test_kill_9_in_the_middle_of_a_request_then_restart_then_sigterm(
+    models_root: Path, serve_process
+) -> None:
+    first = serve_process(str(models_root / "zoo"), "--rest-port", "0", "--grpc-port", "0")
+    rest, grpc_url = first.ready["rest"], first.ready["grpc"]
+    assert first.ready["models"] == {"zoo": [1]}
+    ports = [str(urlsplit(url).port) for url in (rest, grpc_url)]
+
+    errors: list[BaseException] = []
+
+    def ask() -> None:
+        volume = np.zeros((100, 512, 512, 1), np.float32)
+        inputs = {"volume": volume, "spacing_mm": np.ones(3, np.float32)}
+        with connect(grpc_url) as client:
+            try:
+                client.predict("zoo", inputs)
+            except ServerError as error:
+                errors.append(error)
+
+    half_sent = socket.create_connection(("127.0.0.1", int(ports[0])), timeout=30)
+    half_sent.sendall(b"POST /v1/models/zoo:predict HTTP/1.1\r\nContent-Length: 999\r\n\r\n{")
+    asking = threading.Thread(target=ask)
+    asking.start()
+    os.kill(first.process.pid, signal.SIGKILL)
+    asking.join(60)
+    assert not asking.is_alive()
+    assert first.wait() == -signal.SIGKILL
+    half_sent.close()
+    assert [type(error) for error in errors] == [ServerError]
+    assert "no server answers" in str(errors[0])
+
+    again = serve_process(
+        str(models_root / "zoo" / "1"), "--rest-port", ports[0], "--grpc-port", ports[1]
+    )
+    assert again.ready == first.ready
+    for url in (rest, grpc_url):
+        with connect(url) as client:
+            answer = client.predict("zoo", {"x": np.float32([2])}, "half")
+            assert answer["y"].tolist() == [3]
+    again.process.send_signal(signal.SIGTERM)
+    assert again.wait() == 0
+
+
+# --- bad input
+
+
+def _check(capsys, arguments: list[str], rule: str, value: str) -> None:
+    assert run(arguments) == 2
+    captured = capsys.readouterr()
+    lines = captured.err.splitlines()
+    assert len(lines) == 1, lines
+    assert lines[0].startswith("tfseg: ")
+    assert rule in lines[0]
+    assert value in lines[0]
+    assert captured.out == ""
+
+
+def _model(root: Path, name: str = "m", version: str = "1") -> Path:
+    folder = root / name / version
+    folder.mkdir(parents=True)
+    (folder / "saved_model.pb").write_bytes(b"")
+    return root / name
+
+
+def _serve_cases(root: Path) -> dict[str, tuple[list[str], str, str]]:
+    model = str(_model(root))
+    twin = str(_model(root / "other"))
+    (root / "empty").mkdir()
+    (root / "file").touch()
+    (root / "unnumbered").mkdir()
+    (root / "unnumbered" / "saved_model.pb").touch()
+    absent = str(root / "absent")
+    return {
+        "nothing": ([], "give either MODEL_DIR or --config", "neither"),
+        "both": ([model, "--config", "x"], "give either MODEL_DIR or --config", "both"),
+        "absent": ([absent], "MODEL_DIR must be a folder", absent),
+        "a file": ([str(root / "file")], "MODEL_DIR must be a folder", "file"),
+        "no versions": ([str(root / "empty")], "needs <version>/saved_model.pb", "empty"),
+        "no integer": (
+            [str(root / "unnumbered")],
+            "named by its version, an integer",
+            "unnumbered",
+        ),
+        "two of one name": ([model, twin], "model names must differ; 'm'", twin),
+        "same ports": (
+            [model, "--rest-port", "8123", "--grpc-port", "8123"],
+            "must differ",
+            "8123",
+        ),
+        "port out of range": ([model, "--rest-port", "70000"], "0<=x<=65535", "70000"),
+        "host unknown": (
+            [model, "--host", "203.0.113.7", "--grpc-port", "8124"],
+            "--grpc-port must be a free port",
+            "203.0.113.7",
+        ),
+    }
+
+
+SERVE_CASES = (
+    "nothing", "both", "absent", "a file", "no versions", "no integer", "two of one name",
+    "same ports", "port out of range", "host unknown",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("case", SERVE_CASES)
+def test_bad_input_of_serve(tmp_path: Path, capsys, case: str) -> None:
+    arguments, rule, value = _serve_cases(tmp_path)[case]
+    _check(capsys, ["serve", *arguments], rule, value)
+
+
+@pytest.mark.parametrize("option", ["--rest-port", "--grpc-port"])
+def test_bad_input_port_in_use(tmp_path: Path, capsys, option: str) -> None:
+    other = "--grpc-port" if option == "--rest-port" else "--rest-port"
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        arguments = ["serve", str(_model(tmp_path)), option, port, other, "0"]
+        _check(capsys, arguments, f"{option} must be a free port", port)
+
+
+def test_bad_input_corrupt_model(tmp_path: Path, capsys) -> None:
+    model = _model(tmp_path)
+    (model / "1" / "saved_model.pb").write_bytes(b"\xff" * 10)
+    arguments = ["serve", str(model), "--rest-port", "0", "--grpc-port", "0"]
+    _check(capsys, arguments, "model 'm' version 1 cannot be loaded", str(model))
+
+
+CONFIGS = {
+    "no text proto": ("model_config_list {", "Error parsing text-format", "models.config"),
+    "unknown field": ("nonsense: 1", "Error parsing text-format", "nonsense"),
+    "empty": ("", "at least one config", "models.config"),
+    "no platform": (
+        "model_config_list { config { name: 'm' base_path: '/x' } }",
+        "model_platform must be 'tensorflow'",
+        "''",
+    ),
+    "other platform": (
+        "model_config_list { config { name: 'm' base_path: '/x' model_platform: 'onnx' } }",
+        "model_platform must be 'tensorflow'",
+        "'onnx'",
+    ),
+    "relative": (
+        "model_config_list { config { name: 'm' base_path: 'x/y' model_platform: 'tensorflow' } }",
+        "base_path must be absolute",
+        "'x/y'",
+    ),
+    "no name": (
+        "model_config_list { config { base_path: '/x' model_platform: 'tensorflow' } }",
+        "every config needs a name",
+        "models.config",
+    ),
+    "one name twice": (
+        "model_config_list { config { name: 'm' base_path: '/x' model_platform: 'tensorflow' } "
+        "config { name: 'm' base_path: '/y' model_platform: 'tensorflow' } }",
+        "model names must differ",
+        "'m'",
+    ),
+    "logging": (
+        "model_config_list { config { name: 'm' base_path: '/x' model_platform: 'tensorflow' "
+        "logging_config {} } }",
+        "logging_config is not supported",
+        "'m'",
+    ),
+    "nothing there": (
+        "model_config_list { config { name: 'm' base_path: '/no/such/base' "
+        "model_platform: 'tensorflow' } }",
+        "has no version to serve",
+        "/no/such/base",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CONFIGS)
+def test_bad_input_models_config(tmp_path: Path, capsys, case: str) -> None:
+    text, rule, value = CONFIGS[case]
+    config = tmp_path / "models.config"
+    config.write_text(text)
+    arguments = ["serve", "--config", str(config), "--rest-port", "0", "--grpc-port", "0"]
+    _check(capsys, arguments, rule, value)
+
+
+def test_bad_input_models_config_is_absent(tmp_path: Path, capsys) -> None:
+    path = str(tmp_path / "none.config")
+    _check(capsys, ["serve", "--config", path], "--config must be a readable text file", path)
+
+
+QUERIES: dict[str, tuple[dict, str, str]] = {
+    "url": ({"--url": "localhost:8500"}, "URL must be grpc://HOST:PORT", "localhost:8500"),
+    "server down": ({"--url": "grpc://127.0.0.1:1"}, "no server answers", "127.0.0.1:1"),
+    "server down, REST": ({"--url": "http://127.0.0.1:1"}, "no server answers", "127.0.0.1:1"),
+    "unknown model": ({"--name": "other"}, "is not served", "'other'"),
+    "unknown version": ({"--version": "77"}, "is not served", "version 77"),
+    "no segment": ({"--name": "scale"}, "has no signature 'segment'", "serving_default"),
+    "timeout": ({"--timeout": "-1"}, "0.001<=x<=86400", "-1"),
+}
+
+
+@pytest.mark.parametrize("transport", ["grpc_url", "rest_url"])
+@pytest.mark.parametrize("case", QUERIES)
+def test_bad_input_of_query(zoo, tmp_path: Path, capsys, case: str, transport: str) -> None:
+    changes, rule, value = QUERIES[case]
+    scan = tmp_path / "scan.nii.gz"
+    _write_scan(scan, AFFINES["plain"])
+    options = {"--url": getattr(zoo, transport), "--name": "zoo", "-o": str(tmp_path / "seg.nii.gz")}
+    arguments = [part for pair in {**options, **changes}.items() for part in pair]
+    _check(capsys, ["query", str(scan), *arguments], rule, value)
+    assert [path.name for path in tmp_path.iterdir()] == ["scan.nii.gz"]
+
+
+def test_bad_input_two_scans_for_one_file(tmp_path: Path, capsys) -> None:
+    arguments = ["a.nii.gz", "b.nii.gz", "-o", str(tmp_path / "seg.nii.gz")]
+    _check(
+        capsys,
+        ["query", *arguments, "--url", "grpc://h:1", "--name", "m"],
+        "-o must be a folder for 2 inputs",
+        "seg.nii.gz",
+    )
+
+
+def test_bad_input_two_scans_of_one_name(tmp_path: Path, capsys) -> None:
+    arguments = ["x/a.nii.gz", "y/a.nii", "-o", str(tmp_path / "out")]
+    _check(
+        capsys,
+        ["query", *arguments, "--url", "grpc://h:1", "--name", "m"],
+        "two inputs would both be written to",
+        "x/a.nii.gz",
+    )
+    assert not list(tmp_path.iterdir())
+
+
+def test_bad_input_output_is_some_file(tmp_path: Path, capsys) -> None:
+    out = tmp_path / "notes.txt"
+    out.write_text("mine")
+    arguments = ["query", "a.nii.gz", "-o", str(out), "--url", "grpc://h:1", "--name", "m"]
+    _check(capsys, arguments, "-o must be a folder or end in .nii.gz", str(out))
+    assert out.read_text() == "mine"
+
+
+@pytest.mark.parametrize("broken", ["absent", "empty", "truncated"])
+def test_bad_input_scan(zoo, tmp_path: Path, capsys, broken: str) -> None:
+    scan = tmp_path / "scan.nii.gz"
+    if broken != "absent":
+        _write_scan(scan, AFFINES["plain"], (40, 40, 40))
+        content = scan.read_bytes()
+        scan.write_bytes(b"" if broken == "empty" else content[: len(content) // 2])
+    out = tmp_path / "out"
+    arguments = ["query", str(scan), "-o", str(out), "--url", zoo.grpc_url, "--name", "zoo"]
+    _check(capsys, arguments, "scan.nii.gz", str(scan))
+    assert not out.exists()
+
+
+def test_bad_input_channels(zoo, tmp_path: Path, capsys) -> None:
+    from PIL import Image
+
+    photo = tmp_path / "photo.png"
+    Image.fromarray(np.zeros((8, 9, 3), np.uint8)).save(photo)
+    out = tmp_path / "out"
+    arguments = ["query", str(photo), "-o", str(out), "--url", zoo.grpc_url, "--name", "zoo"]
+    _check(capsys, arguments, "takes 1 channels; the scan has 3", str(photo))
+    assert not out.exists()
