@@ -20,6 +20,8 @@ from tfseg.volume import Volume
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".gif", ".bmp")
 
+_NEW_SUBFILE_TYPE, _BITS_PER_SAMPLE = 254, 258  # TIFF 6.0, section 8
+
 # What Pillow calls each pixel layout, and what it becomes; palettes are looked at one by one.
 _CONVERT = {
     "1": "L", "L": "L", "LA": "L", "RGB": "RGB", "RGBA": "RGB", "RGBX": "RGB", "RGBa": "RGB",
@@ -87,7 +89,7 @@ def write(volume: Volume, path: str | os.PathLike[str]) -> None:
 
 
 def _pixels(image: Any, path: Path) -> NDArray[Any]:
-    frames = getattr(image, "n_frames", 1)
+    frames = _count_frames(image)
     if frames != 1:
         raise DataError(f"{path}: a picture must have one frame; this file has {frames}.")
     mode = image.mode
@@ -103,6 +105,23 @@ def _pixels(image: Any, path: Path) -> NDArray[Any]:
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
+def _count_frames(image: Any) -> int:
+    """Return the number of pictures in a file, thumbnails not counted."""
+    frames = int(getattr(image, "n_frames", 1))
+    if frames == 1 or image.format != "TIFF":
+        return frames
+    thumbnails = 0
+    for frame in range(frames):
+        image.seek(frame)
+        thumbnails += int(_tags(image).get(_NEW_SUBFILE_TYPE, 0)) & 1
+    image.seek(0)
+    return frames - thumbnails
+
+
+def _tags(image: Any) -> Any:
+    return image.tag_v2
+
+
 def _is_16_bit_colour(path: Path) -> bool:
     """Tell whether Pillow would cut the picture to 8 bits or refuse it for its depth."""
     with path.open("rb") as file:
@@ -114,8 +133,9 @@ def _is_16_bit_colour(path: Path) -> bool:
         from PIL import Image, UnidentifiedImageError
 
         try:
-            with Image.open(path):
-                return False
+            with Image.open(path) as image:
+                bits = _tags(image).get(_BITS_PER_SAMPLE, (8,))
+                return len(bits) > 1 and max(bits) > 8
         except UnidentifiedImageError:
             return True
     return False
@@ -124,6 +144,7 @@ def _is_16_bit_colour(path: Path) -> bool:
 def _read_with_itk(path: Path) -> NDArray[Any]:
     import SimpleITK as sitk  # noqa: N813
 
+    sitk.ProcessObject.SetGlobalWarningDisplay(False)  # of tags that do not matter here
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,12 @@ from tfseg.volume import Volume
 SUFFIXES = (".mha", ".mhd", ".nrrd")
 
 _MAX_VOXELS = 2**33
+_MAX_HEADER_BYTES = 1 << 16
+_METAIMAGE_BYTES = {
+    "MET_CHAR": 1, "MET_UCHAR": 1, "MET_SHORT": 2, "MET_USHORT": 2, "MET_INT": 4, "MET_UINT": 4,
+    "MET_LONG": 4, "MET_ULONG": 4, "MET_LONG_LONG": 8, "MET_ULONG_LONG": 8, "MET_FLOAT": 4,
+    "MET_DOUBLE": 8,
+}  # fmt: skip
 _DEFLATE_MAX_RATIO = 1032  # see RFC 1951; both formats compress with DEFLATE at best
 
 
@@ -31,6 +38,8 @@ def read(path: str | os.PathLike[str]) -> Volume:
     path = Path(path)
     if not path.is_file():
         raise DataError(f"{path}: there is no such file. Check the path.")
+    if path.suffix.lower() != ".nrrd":
+        _check_metaimage(path)
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     reader.SetImageIO("NrrdImageIO" if path.suffix.lower() == ".nrrd" else "MetaImageIO")
@@ -93,6 +102,56 @@ def _check_header(reader: Any, path: Path) -> None:
         raise DataError(
             f"{path}: the header says {' x '.join(map(str, size))} voxels, more than a file of "
             f"{path.stat().st_size} bytes holds. It is truncated or its header is broken."
+        )
+
+
+def _check_metaimage(path: Path) -> None:
+    """Refuse damaged MetaImage files, of which ITK's parser complains on stderr by itself.
+
+    The header is lines of ``Key = Value``; ``ElementDataFile`` is the last one and says where
+    the voxels are: ``LOCAL``, right behind it, or in a file beside.
+    """
+    with path.open("rb") as file:
+        start = file.read(_MAX_HEADER_BYTES)
+    fields: dict[str, str] = {}
+    end = 0
+    while "ElementDataFile" not in fields and (stop := start.find(b"\n", end)) >= 0:
+        key, _, value = start[end:stop].decode("latin-1").partition("=")
+        fields[key.strip()] = value.strip()
+        end = stop + 1
+    missing = [
+        key for key in ("NDims", "DimSize", "ElementType", "ElementDataFile") if key not in fields
+    ]
+    if missing:
+        raise DataError(f"{path}: no MetaImage file: its header must have {missing[0]}.")
+    sizes, name = fields["DimSize"].split(), fields["ElementDataFile"]
+    channels = fields.get("ElementNumberOfChannels", "1")
+    if not all(number.isdecimal() for number in (*sizes, channels)) or fields["NDims"] != str(
+        len(sizes)
+    ):
+        raise DataError(
+            f"{path}: DimSize must be NDims = {fields['NDims']} sizes; got {fields['DimSize']!r}."
+        )
+    voxels = path
+    if name != "LOCAL":
+        if name in {"", "LIST"} or "%" in name or Path(name).name != name:
+            raise DataError(
+                f"{path}: the voxels must be in one file beside the header; ElementDataFile is "
+                f"{name!r}. Convert it to .mha."
+            )
+        voxels, end = path.with_name(name), 0
+        if not voxels.is_file():
+            raise DataError(f"{path}: the voxels are missing: there is no file {voxels}.")
+    found = voxels.stat().st_size - end
+    if fields.get("CompressedData", "False").lower() == "true":
+        needed = int(fields.get("CompressedDataSize") or 0)
+    else:
+        samples = math.prod(map(int, (*sizes, channels)))
+        needed = samples * _METAIMAGE_BYTES.get(fields["ElementType"].removesuffix("_ARRAY"), 1)
+    if found < needed:
+        raise DataError(
+            f"{path}: truncated: {needed} bytes of voxels expected, {found} found. "
+            "Copy the file again."
         )
 
 

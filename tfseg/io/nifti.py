@@ -112,19 +112,22 @@ def _read_header(stream: BinaryIO, path: Path) -> Any:
     if not start:
         raise DataError(f"{path}: the file is empty. Copy it again.")
     for kind, size in ((nib.Nifti1Header, 348), (nib.Nifti2Header, 540)):
-        if size in {int.from_bytes(start, "little"), int.from_bytes(start, "big")}:
+        for order in ("little", "big"):
+            if int.from_bytes(start, order) != size:
+                continue
             block = start + stream.read(size - 4)
             if len(block) < size:
                 raise DataError(
                     f"{path}: a NIfTI header has {size} bytes; the file ends after {len(block)}."
                 )
-            header = kind(block, check=False)
-            break
-    else:
-        raise DataError(
-            f"{path}: no NIfTI file: it must start with the header size 348 or 540; "
-            f"it starts with bytes {start.hex(' ')}."
-        )
+            return _single_file(kind(block, endianness=order, check=False), path)
+    raise DataError(
+        f"{path}: no NIfTI file: it must start with the header size 348 or 540; "
+        f"it starts with bytes {start.hex(' ')}."
+    )
+
+
+def _single_file(header: Any, path: Path) -> Any:
     if bytes(header["magic"])[:2] != b"n+":
         raise DataError(
             f"{path}: header and voxels must be in one .nii file; this is a .hdr/.img header "

@@ -36,8 +36,8 @@ def read(path: str | os.PathLike[str], series_uid: str | None = None) -> Volume:
         series_uid: SeriesInstanceUID of the series to read where the folder holds several.
 
     Raises:
-        DataError: no DICOM there, several series and none chosen, or a series that is no
-            regular stack (see :func:`read_series`).
+        DataError: no DICOM there, damaged files, several series and none chosen, or a series
+            that is no regular stack (see :func:`read_series`).
     """
     path = Path(path)
     if path.is_file():
@@ -48,6 +48,10 @@ def read(path: str | os.PathLike[str], series_uid: str | None = None) -> Volume:
             )
         return read_series(Series((header,)), f"{path}")
     tree = scan_tree(path)
+    if tree.unreadable:
+        raise DataError(  # it may be a slice of the series: without it the volume is too short
+            f"{tree.unreadable[0].reason} ({len(tree.unreadable)} damaged files in {path})"
+        )
     if series_uid is not None:
         for series in tree.series:
             if series.uid == series_uid:
@@ -64,8 +68,7 @@ def read(path: str | os.PathLike[str], series_uid: str | None = None) -> Volume:
             "Choose the folder of one, or convert all with `tfseg import-dicom`."
         )
     found = _listing(tree.series) if tree.series else f"{tree.skipped} files, none of them DICOM"
-    broken = f"; {tree.unreadable[0].reason}" if tree.unreadable else ""
-    raise DataError(f"{path}: a DICOM image series is needed; found {found}{broken}.")
+    raise DataError(f"{path}: a DICOM image series is needed; found {found}.")
 
 
 def read_series(series: Series, what: str = "") -> Volume:

@@ -196,6 +196,8 @@ def _read_header(path: Path) -> Header | None:
 
 
 def _header(path: Path, dataset: Any) -> Header:
+    if not len(dataset):
+        raise DataError(f"{path}: the DICOM header is cut off or empty. Copy the file again.")
     spacing = _floats(dataset, "PixelSpacing", 2) or _floats(dataset, "ImagerPixelSpacing", 2)
     thickness = dataset.get("SpacingBetweenSlices") or dataset.get("SliceThickness")
     return Header(

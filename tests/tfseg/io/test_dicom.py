@@ -1,0 +1,224 @@
+"""DICOM series: order, place and values, and every reason to refuse."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+import pytest
+
+from tfseg.errors import DataError
+from tfseg.io import dicom, read_volume
+
+ARRAY = np.random.default_rng(0).integers(-1000, 2000, (8, 5, 6)).astype(np.int16)
+Write = Callable[..., list[Path]]
+
+
+def test_slices_are_ordered_by_position_and_placed_by_the_header(write_series: Write) -> None:
+    folder = write_series(ARRAY)[0].parent
+    volume = read_volume(folder)
+    assert np.array_equal(volume.array, ARRAY)
+    assert volume.modality == "CT"
+    np.testing.assert_allclose(volume.spacing_mm, (4, 0.5, 0.75))  # not SliceThickness
+    # Row 2, column 3 of slice 5: x grows with the column, y with the row.
+    place = (volume.affine @ [5, 2, 3, 1])[:3]
+    np.testing.assert_allclose(place, (10 + 3 * 0.75, 20 + 2 * 0.5, 30 + 5 * 4))
+
+
+def test_slices_that_run_downwards_end_in_the_same_canonical_volume(write_series: Write) -> None:
+    up = read_volume(write_series(ARRAY, folder="up")[0].parent).canonical()[0]
+    positions = [(10, 20, 30 + 4 * index) for index in reversed(range(8))]
+    down = read_volume(write_series(ARRAY[::-1], positions, folder="down")[0].parent)
+    assert np.array_equal(down.canonical()[0].array, up.array)
+    assert down.canonical()[0].same_grid(up)
+
+
+def test_an_oblique_sagittal_series(write_series: Write) -> None:
+    row, column = np.array([0, 0.8, -0.6]), np.array([0, -0.6, -0.8])
+    normal = np.cross(row, column)
+    positions = [tuple(np.array([1, 2, 3]) + 2.5 * index * normal) for index in range(8)]
+    folder = write_series(
+        ARRAY, positions, ImageOrientationPatient=[*row.tolist(), *column.tolist()]
+    )[0].parent
+    volume = read_volume(folder)
+    for z, y, x in ((0, 0, 0), (7, 4, 5), (3, 1, 2)):
+        place = np.array(positions[z]) + 0.75 * x * row + 0.5 * y * column
+        np.testing.assert_allclose((volume.affine @ [z, y, x, 1])[:3], place, atol=1e-9)
+    assert np.array_equal(volume.array, ARRAY)
+
+
+@pytest.mark.parametrize(
+    ("slope", "intercept", "dtype"),
+    [(1, 0, "int16"), (1, -1024, "int16"), (2, 0, "int16"), (100, 0, "int32"), (0.5, 3, "float32")],
+)
+def test_rescale(write_series: Write, slope: float, intercept: float, dtype: str) -> None:
+    folder = write_series(ARRAY, RescaleSlope=slope, RescaleIntercept=intercept)[0].parent
+    volume = read_volume(folder)
+    assert volume.array.dtype == np.dtype(dtype)
+    np.testing.assert_allclose(volume.array, ARRAY * float(slope) + intercept)
+
+
+def test_each_slice_has_its_own_slope_as_in_pet(write_series: Write) -> None:
+    folder = write_series(ARRAY, each=lambda index: {"RescaleSlope": 0.25 + index})[0].parent
+    expected = ARRAY * (0.25 + np.arange(8))[:, np.newaxis, np.newaxis]
+    np.testing.assert_allclose(read_volume(folder).array, expected)
+
+
+def test_unsigned_12_bit_values_and_monochrome1(write_series: Write) -> None:
+    stored = (ARRAY.astype(np.int32) + 1000).astype(np.uint16)
+    kind = {"BitsStored": 12, "HighBit": 11, "PhotometricInterpretation": "MONOCHROME1"}
+    volume = read_volume(write_series(stored, **kind)[0].parent)
+    assert np.array_equal(volume.array, 4095 - stored)
+
+
+def test_signed_monochrome1_mirrors_its_range(write_series: Write) -> None:
+    volume = read_volume(write_series(ARRAY, PhotometricInterpretation="MONOCHROME1")[0].parent)
+    assert np.array_equal(volume.array, -1 - ARRAY)
+
+
+@pytest.mark.parametrize("syntax", ["RLELossless", "DeflatedExplicitVRLittleEndian"])
+def test_compressed_and_deflated(write_series: Write, syntax: str) -> None:
+    paths = write_series(ARRAY)
+    for path in paths:
+        dataset = pydicom.dcmread(path)
+        if syntax == "RLELossless":
+            dataset.compress(pydicom.uid.RLELossless)
+        else:
+            dataset.file_meta.TransferSyntaxUID = getattr(pydicom.uid, syntax)
+        dataset.save_as(path)
+    assert np.array_equal(read_volume(paths[0].parent).array, ARRAY)
+
+
+def test_one_file_is_one_slice(write_series: Write) -> None:
+    path = write_series(ARRAY)[3]
+    volume = read_volume(path)
+    assert np.array_equal(volume.array, ARRAY[3:4])
+    np.testing.assert_allclose(volume.origin_mm, (10, 20, 42))
+
+
+def test_a_projection_without_a_place(write_series: Write) -> None:
+    path = write_series(
+        ARRAY[:1],
+        ImagePositionPatient=None,
+        ImageOrientationPatient=None,
+        PixelSpacing=None,
+        ImagerPixelSpacing=[0.2, 0.1],
+    )[0]
+    np.testing.assert_allclose(read_volume(path).spacing_mm[1:], (0.2, 0.1))
+
+
+def test_several_series_are_named_and_one_can_be_chosen(write_series: Write) -> None:
+    folder = write_series(ARRAY, series="1")[0].parent
+    write_series(ARRAY + 1, series="2")
+    with pytest.raises(DataError, match=r"one series is needed; .*2 series: CT 1 \(8 files, uid"):
+        read_volume(folder)
+    assert np.array_equal(dicom.read(folder, series_uid="1.2.3.2").array, ARRAY + 1)
+    with pytest.raises(DataError, match=r"no series 9\.9\. The folder holds 2 series"):
+        dicom.read(folder, series_uid="9.9")
+    assert [series.number for series in dicom.list_series(folder)] == [1, 2]
+
+
+def test_derived_objects_do_not_count_as_series(write_series: Write) -> None:
+    folder = write_series(ARRAY, series="1")[0].parent
+    write_series(ARRAY[:1], series="2", Modality="RTSTRUCT")
+    assert np.array_equal(read_volume(folder).array, ARRAY)
+
+
+def test_files_without_a_series_uid_belong_to_their_folder(write_series: Write) -> None:
+    folder = write_series(ARRAY, SeriesInstanceUID=None)[0].parent
+    assert np.array_equal(read_volume(folder).array, ARRAY)
+
+
+def test_other_files_are_skipped(write_series: Write) -> None:
+    folder = write_series(ARRAY, folder="a/b/c")[0].parent
+    (folder / "notes.txt").write_text("not DICOM")
+    (folder / "empty").write_bytes(b"")
+    tree = dicom.scan_tree(folder.parents[1])
+    assert tree.skipped == 2
+    assert np.array_equal(read_volume(folder.parents[1]).array, ARRAY)
+
+
+def moved(index: int, by: tuple[float, float, float]) -> list[tuple[float, ...]]:
+    positions = [(10.0, 20.0, 30.0 + 4 * number) for number in range(8)]
+    positions[index] = tuple(np.add(positions[index], by))
+    return positions
+
+
+TILTED = [(10.0, 20.0 + 1.2 * number, 30.0 + 4 * number) for number in range(8)]
+GAP = [(10.0, 20.0, 30.0 + 4 * number) for number in (0, 1, 2, 3, 5, 6, 7, 8)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "rule"),
+    [
+        ({"positions": GAP}, r"slices are missing: 1 after slice 4 of 8 \(a step of 8 mm"),
+        ({"positions": moved(3, (0, 0, 1.5))}, "evenly spaced; their steps go from 2.5 to 5.5 mm"),
+        ({"positions": moved(3, (0, 0, 4))}, "place of its own; 1 of 8 lie where another does"),
+        ({"positions": TILTED}, r"tilted by 16\.70 degrees"),  # atan(1.2 / 4)
+        ({"positions": moved(3, (2, 0, 0))}, "must lie on one line; one is 2 mm away"),
+        (
+            {"each": lambda i: {"ImageOrientationPatient": [0, 1, 0, 0, 0, -1]} if i == 2 else {}},
+            r"one orientation, as a localizer has not; .*0\\1\\0\\0\\0\\-1",
+        ),
+        ({"each": lambda i: {"PixelSpacing": [1, 1]} if i == 2 else {}}, "must have one PixelSp"),
+        ({"each": lambda i: {"ImagePositionPatient": None} if i == 2 else {}}, "image 98 has none"),
+        ({"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}, "a localizer is no volume"),
+        ({"ImageType": ["ORIGINAL", "PRIMARY", "MOSAIC"]}, "is a mosaic"),
+        ({"NumberOfFrames": 3}, "one frame each; image 100 holds 3"),
+        ({"SamplesPerPixel": 3}, "must be gray; image 100 has 3 samples"),
+        ({"ImageOrientationPatient": [1, 0, 0, 0.5, 0.5, 0]}, "unit vectors at right angles"),
+        ({"PixelSpacing": [0, 1]}, "PixelSpacing positive"),
+        ({"RescaleSlope": 0, "RescaleIntercept": float("inf")}, "RescaleSlope|damaged"),
+        ({"Modality": "SEG"}, "holds no image"),
+    ],
+)
+def test_what_is_no_regular_stack_is_refused(
+    write_series: Write, arguments: dict[str, Any], rule: str
+) -> None:
+    folder = write_series(ARRAY, **arguments)[0].parent
+    with pytest.raises(DataError, match=rule) as caught:
+        dicom.read_series(dicom.list_series(folder)[0])
+    assert "\n" not in str(caught.value)
+    assert "Secret" not in str(caught.value)
+
+
+def test_slices_of_two_sizes(write_series: Write) -> None:
+    folder = write_series(ARRAY)[0].parent
+    write_series(np.zeros((1, 5, 7), np.int16), [(10, 20, 62)], folder="scan/more")
+    with pytest.raises(DataError, match=r"one size; .* 5 x 6 pixels, image 100 5 x 7"):
+        read_volume(folder)
+
+
+def test_slices_stored_in_two_types(write_series: Write) -> None:
+    folder = write_series(ARRAY)[0].parent
+    write_series(np.zeros((1, 5, 6), np.uint8), [(10, 20, 62)], folder="scan/more")
+    with pytest.raises(DataError, match=r"stored alike; .* uint8 pixels, .* int16"):
+        read_volume(folder)
+
+
+def test_truncated_pixels_and_headers(write_series: Write) -> None:
+    paths = write_series(ARRAY)
+    whole = paths[2].read_bytes()
+    paths[2].write_bytes(whole[:-20])
+    with pytest.raises(DataError, match="the pixels of image 98 cannot be decoded") as caught:
+        read_volume(paths[0].parent)
+    assert "\n" not in str(caught.value)
+    paths[2].write_bytes(whole[:140])  # within the file meta information
+    tree = dicom.scan_tree(paths[0].parent)
+    assert [len(series.headers) for series in tree.series] == [7]
+    assert len(tree.unreadable) == 1
+    with pytest.raises(DataError, match=r"header is cut off or empty.*1 damaged files"):
+        read_volume(paths[0].parent)
+
+
+def test_folders_without_dicom(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="image series is needed; found 0 files, none of them"):
+        read_volume(tmp_path)
+    with pytest.raises(DataError, match="there is no such folder"):
+        dicom.list_series(tmp_path / "none")
+    (tmp_path / "scan.dcm").write_text("text")
+    with pytest.raises(DataError, match="no DICOM file: bytes 128 to 131 must be DICM"):
+        read_volume(tmp_path / "scan.dcm")
