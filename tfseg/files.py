@@ -51,6 +51,12 @@ def atomic_path(target: str | os.PathLike[str]) -> Iterator[Path]:
         shutil.rmtree(holder, ignore_errors=True)
 
 
+def remove_partials(folder: str | os.PathLike[str]) -> None:
+    """Remove what killed writers left in ``folder``; nobody else may be writing there."""
+    for left in Path(folder).rglob(".tfseg-*.partial"):
+        shutil.rmtree(left, ignore_errors=True)
+
+
 def _replace_folder(new: Path, target: Path, holder: Path) -> None:
     # rename(2) replaces no folder that has content: move the old one into the holder first.
     if target.exists():

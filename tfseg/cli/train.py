@@ -42,12 +42,14 @@ def train(run: str | None, resume: bool, as_json: bool, **given: Any) -> None:
     --set, then the options above. After an interruption, --resume goes on where it stopped.
     """
     from tfseg.cli.console import note, print_json
+    from tfseg.files import remove_partials
     from tfseg.quiet import import_tensorflow
     from tfseg.runs import existing_run, mark_latest, new_run_folder
     from tfseg.training.run import Setup, train_run
 
     if resume:
         folder = existing_run(run)
+        remove_partials(folder)
         setup = _resumed(Setup.load(folder), given)
         import_tensorflow()
     else:

@@ -1,0 +1,38 @@
+# The five names that people and CI use: demo, test, check, bench, conformance.
+# Each makes the virtual environment first where it is missing.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test check conformance bench format clean
+
+$(READY): setup.py pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip 'setuptools>=77' wheel
+	$(BIN)/python -m pip install --quiet --no-build-isolation -e '.[dev]'
+	touch $(READY)
+
+demo: $(READY) ## the whole way on built-in data: train, export, serve, query
+	$(BIN)/python examples/demo.py
+
+test: $(READY) ## every test that needs no GPU and no long run
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not gpu"
+
+check: $(READY) ## format, lint, types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+conformance: $(READY) ## the long proofs
+	$(BIN)/python -m pytest -m slow
+
+bench: $(READY) ## speed against named peers, where they are installed
+	$(BIN)/python benchmarks/metrics.py
+
+format: $(READY)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info runs demo exports

@@ -1,0 +1,78 @@
+"""Checkpoints hold everything and say what is wrong with them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from tfseg.errors import DataError
+from tfseg.training.state import Progress, load_state, save_state
+
+
+def _network(width: int = 3) -> tuple[keras.Model, keras.Optimizer]:
+    inputs = keras.Input((4,))
+    x = keras.layers.Dropout(0.5, seed=7)(keras.layers.Dense(width)(inputs))
+    model = keras.Model(inputs, keras.layers.BatchNormalization()(x))
+    optimizer = keras.optimizers.AdamW(0.01)
+    optimizer.build(model.trainable_variables)
+    return model, optimizer
+
+
+def _step(model: keras.Model, optimizer: keras.Optimizer) -> None:
+    import tensorflow as tf
+
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(model(tf.ones((2, 4)), training=True) ** 2 + 1)
+    optimizer.apply(tape.gradient(loss, model.trainable_variables))
+
+
+def test_restores_weights_moments_and_dropout_state(tmp_path: Path) -> None:
+    model, optimizer = _network()
+    _step(model, optimizer)
+    save_state(tmp_path / "last.npz", model, optimizer, Progress(epoch=3, best=0.5, history=[]))
+    _step(model, optimizer)
+    expected = [variable.numpy() for variable in (*model.variables, *optimizer.variables)]
+
+    other, other_optimizer = _network()
+    progress = load_state(tmp_path / "last.npz", other, other_optimizer)
+    _step(other, other_optimizer)
+
+    assert (progress.epoch, progress.best) == (3, 0.5)
+    restored = [variable.numpy() for variable in (*other.variables, *other_optimizer.variables)]
+    for a, b in zip(expected, restored, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_refuses_a_checkpoint_of_another_network(tmp_path: Path) -> None:
+    save_state(tmp_path / "last.npz", *_network(3), Progress())
+    with pytest.raises(DataError, match="another network"):
+        load_state(tmp_path / "last.npz", *_network(5))
+
+
+@pytest.mark.parametrize("content", [b"", b"no zip at all", None])
+def test_refuses_a_damaged_or_missing_checkpoint(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "last.npz"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(DataError, match=r"last\.npz"):
+        load_state(path, *_network())
+
+
+def test_a_torn_write_leaves_the_old_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "last.npz"
+    save_state(path, *_network(), Progress(epoch=1))
+    before = path.read_bytes()
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "savez", fail)
+    with pytest.raises(DataError, match="disk is full"):
+        save_state(path, *_network(), Progress(epoch=2))
+    assert path.read_bytes() == before
+    assert [child.name for child in tmp_path.iterdir()] == ["last.npz"]

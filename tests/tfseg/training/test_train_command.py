@@ -1,0 +1,170 @@
+"""``tfseg train`` in this process: what a run leaves, and how it ends."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from tfseg.artifact import Manifest
+from tfseg.models import load_run
+
+Command = Callable[..., tuple[int, str, str]]
+
+
+def test_a_run_leaves_everything_behind(
+    tfseg: Command, balls: Path, tmp_path: Path, tiny: tuple[str, ...]
+) -> None:
+    code, out, err = tfseg(
+        "train", "--model", "unet", "--data", balls, "--epochs", 8, "--json",
+        "--run", "runs/a", *tiny, "--set", "validate_every=4",
+    )  # fmt: skip
+    assert code == 0, err
+    outcome = json.loads(out)
+    assert outcome["training"]["steps"] == 32
+    run = tmp_path / "runs" / "a"
+    assert (tmp_path / "runs" / "latest").resolve() == run.resolve()
+    for name in (
+        "config.json", "plan.json", "manifest.json", "history.csv", "metrics.json",
+        "model.keras", "checkpoints/last.npz", "report.html",
+    ):  # fmt: skip
+        assert (run / name).is_file(), name
+    assert any((run / "tensorboard").iterdir())
+    assert not list(run.rglob("*.partial"))
+    rows = list(csv.DictReader((run / "history.csv").open()))
+    assert [row["epoch"] for row in rows] == [str(number) for number in range(1, 9)]
+    assert float(rows[-1]["loss"]) < 0.8 * float(rows[0]["loss"])
+    model, manifest = load_run(run)
+    assert len(model.outputs) == 1
+    assert manifest.metrics["mean_dice"] == outcome["metrics"]["mean_dice"]
+    assert "ball_" not in (run / "manifest.json").read_text()  # no case names in artifacts
+
+
+@pytest.mark.parametrize("model", ["unet", "pspnet"])
+@pytest.mark.parametrize("dims", [2, 3])
+def test_each_network_trains_in_each_rank(
+    tfseg: Command, balls: Path, model: str, dims: int
+) -> None:
+    size = ",".join(["16"] * dims)
+    settings = {
+        "unet": ["depth=2", f"strides=[[{','.join(['2'] * dims)}]]"],
+        "pspnet": ["backbone=resnet18", "output_stride=8", "bins=[1,2]"],
+    }[model]
+    words = [word for setting in settings for word in ("--set", setting)]
+    code, out, err = tfseg(
+        "train", "--model", model, "--data", balls, "--epochs", 2, "--json", "--run", "r",
+        "--set", f"dims={dims}", "--set", f"patch_size={size}", "--set", "batch_size=2",
+        "--set", "base_filters=4", "--set", "steps_per_epoch=2", *words,
+    )  # fmt: skip
+    assert code == 0, err
+    assert json.loads(out)["metrics"]["cases"] == 1
+    assert Manifest.load("r", "manifest.json").plan.dims == dims
+
+
+def test_mixed_precision_trains_in_float16_and_keeps_float32_variables(
+    tfseg: Command, balls: Path, tiny: tuple[str, ...]
+) -> None:
+    try:
+        code, _, err = tfseg(
+            "train", "--model", "unet", "--data", balls, "--epochs", 2, "--run", "r",
+            *tiny, "--set", "mixed_precision=true",
+        )  # fmt: skip
+        assert code == 0, err
+        model, _ = load_run("r")
+        assert model.get_layer("encoder0_1_conv").compute_dtype == "float16"
+        assert model.get_layer("logits0").compute_dtype == "float32"
+        assert {str(variable.dtype) for variable in model.trainable_variables} == {"float32"}
+        losses = [float(row["loss"]) for row in csv.DictReader(Path("r/history.csv").open())]
+        assert np.isfinite(losses).all()
+    finally:
+        keras.mixed_precision.set_dtype_policy("float32")
+
+
+def test_a_time_budget_ends_the_run(tfseg: Command, balls: Path, tiny: tuple[str, ...]) -> None:
+    code, out, err = tfseg(
+        "train", "--model", "unet", "--data", balls, "--time-budget", "2s", "--run", "r",
+        "--json", *tiny,
+    )  # fmt: skip
+    assert code == 0, err
+    training = json.loads(out)["training"]
+    assert training["epochs"] >= 1
+    rows = list(csv.DictReader(Path("r/history.csv").open()))
+    assert rows[-1]["val_dice"]  # the last epoch is always measured
+    assert float(rows[-1]["learning_rate"]) < 1e-3 or len(rows) == 1
+
+
+def test_patience_ends_the_run(
+    tfseg: Command, balls: Path, monkeypatch: pytest.MonkeyPatch, tiny: tuple[str, ...]
+) -> None:
+    from tfseg.training import trainer
+
+    monkeypatch.setattr(trainer.Trainer, "validate", lambda self: np.array([1.0, 0.5]))
+    code, out, err = tfseg(
+        "train", "--model", "unet", "--data", balls, "--epochs", 50, "--run", "r", "--json",
+        *tiny, "--set", "patience=3", "--set", "validate_every=1",
+    )  # fmt: skip
+    assert code == 0, err
+    # The first epoch is the best; three more without a better one end it.
+    assert json.loads(out)["training"]["epochs"] == 4
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(
+    tfseg: Command, balls: Path, monkeypatch: pytest.MonkeyPatch, tiny: tuple[str, ...]
+) -> None:
+    import tensorflow as tf
+
+    from tfseg.training import trainer
+
+    real, calls = trainer.Trainer._distributed_step, []
+
+    def poisoned(self: trainer.Trainer, batch: object) -> tf.Tensor:
+        calls.append(1)
+        loss = real(self, batch)
+        # Traced once, so the poison must be part of the graph: after the second epoch.
+        return tf.where(self.optimizer.iterations > 8, tf.constant(float("nan")), loss)
+
+    monkeypatch.setattr(trainer.Trainer, "_distributed_step", poisoned)
+    code, _, err = tfseg(
+        "train", "--model", "unet", "--data", balls, "--epochs", 9, "--run", "r", *tiny
+    )
+    assert code == 1
+    assert calls
+    message = err.strip().splitlines()[-1]
+    assert "loss became nan at step 9" in message
+    assert "learning_rate=0.0001" in message
+    with np.load("r/checkpoints/last.npz") as stored:
+        assert json.loads(str(stored["progress"]))["epoch"] == 2
+
+
+def test_weights_of_another_run_are_the_start(
+    tfseg: Command, balls: Path, tiny: tuple[str, ...]
+) -> None:
+    command = ("train", "--model", "unet", "--data", balls, "--epochs", 1)
+    assert tfseg(*command, "--run", "a", *tiny)[0] == 0
+    code, _, err = tfseg(
+        *command, "--run", "b", *tiny, "--set", "weights=a", "--set", "learning_rate=1e-9"
+    )
+    assert code == 0, err
+    first, second = (load_run(run)[0].get_weights() for run in ("a", "b"))
+    for before, after in zip(first, second, strict=True):
+        np.testing.assert_allclose(before, after, atol=1e-6)
+
+
+def test_deep_supervision_heads_are_trained_and_then_left_out(tfseg: Command, balls: Path) -> None:
+    code, _, err = tfseg(
+        "train", "--model", "unet", "--data", balls, "--epochs", 1, "--run", "r",
+        "--set", "base_filters=4", "--set", "depth=4", "--set", "patch_size=16,16,16",
+        "--set", "strides=[[2,2,2],[2,2,2],[1,1,1]]", "--set", "steps_per_epoch=2",
+        "--set", "batch_size=2",
+    )  # fmt: skip
+    assert code == 0, err
+    model, _ = load_run("r")
+    assert "logits1" not in {layer.name for layer in model.layers}
+    with np.load("r/checkpoints/last.npz") as stored:
+        saved = len([name for name in stored.files if name.startswith("model/")])
+    assert saved > len(model.variables)
