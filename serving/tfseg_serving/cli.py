@@ -132,7 +132,7 @@ def serve(
     metavar="OUT",
     required=True,
     type=click.Path(path_type=Path),
-    help="Label file (.nii.gz, .nii, ...) for one INPUT, or a folder.",
+    help="Label map (.nii.gz, .nii, .mha, .nrrd, .png) of one scan, or a folder.",
 )
 @click.option("--url", required=True, help="grpc://HOST:8500 or http://HOST:8501.")
 @click.option("--name", required=True, help="Model name on the server.")
@@ -156,24 +156,27 @@ def query(
 ) -> None:
     """Send scans to a model server and write the label maps on the scans' own grids.
 
-    INPUT is a NIfTI, MHA, NRRD or image file, or a DICOM folder. Raw intensities are sent: the
-    server normalises, resamples and tiles. gRPC is much the faster way for volumes.
+    INPUT is a NIfTI, MHA, NRRD or picture file, a folder of those, or a DICOM folder. Raw
+    intensities are sent: the server normalises, resamples and tiles. gRPC is much the faster
+    way for volumes.
     """
     import time
 
     import numpy as np
 
     from tfseg.cli.console import print_json, track
-    from tfseg.io import read_volume, write_volume
+    from tfseg.errors import ConfigError
+    from tfseg.io import read_volume, volume_suffix, write_volume
+    from tfseg.io.targets import label_targets
     from tfseg_serving.client import SEGMENT, connect
 
-    targets = _targets(inputs, out)
+    if out.is_file() and not volume_suffix(out):
+        raise ConfigError(f"-o must be a folder, or a file of a known format; got {out}.")
+    pairs = label_targets([str(path) for path in inputs], str(out))
     written: list[dict[str, Any]] = []
     with connect(url) as client:
         signature: Signature | None = None
-        for source, target in zip(
-            track(inputs, "Segmenting"), targets, strict=True
-        ):  # one scan in memory at a time
+        for source, target in track(pairs, "Segmenting"):  # one scan in memory at a time
             volume = read_volume(source)
             if signature is None:
                 signature = _segment_signature(client, name, version, timeout)
@@ -194,36 +197,6 @@ def query(
                 click.echo(f"{target}: labels {present} in {seconds:.1f} s")
     if as_json:
         print_json({"url": url, "name": name, "signature": SEGMENT, "results": written})
-
-
-def _targets(inputs: tuple[Path, ...], out: Path) -> list[Path]:
-    """Return the output file of each input."""
-    from tfseg.errors import ConfigError
-
-    names_a_file = out.name.lower().endswith((".nii", ".nii.gz", ".mha", ".nrrd"))
-    if names_a_file and not out.is_dir():
-        if len(inputs) > 1:
-            raise ConfigError(f"-o must be a folder for {len(inputs)} inputs; got the file {out}.")
-        return [out]
-    if out.exists() and not out.is_dir():
-        raise ConfigError(f"-o must be a folder or end in .nii.gz; got {out}.")
-    targets = [out / f"{_stem(source)}.nii.gz" for source in inputs]
-    for position, target in enumerate(targets):
-        if target in targets[:position]:
-            first = inputs[targets.index(target)]
-            raise ConfigError(
-                f"two inputs would both be written to {target}: {first} and {inputs[position]}. "
-                "Send them in two calls."
-            )
-    return targets
-
-
-def _stem(path: Path) -> str:
-    name = path.resolve().name
-    for ending in (".nii.gz", ".nii", ".mha", ".mhd", ".nrrd", ".dcm"):
-        if name.lower().endswith(ending):
-            return name[: -len(ending)]
-    return name if path.is_dir() else path.stem
 
 
 def _segment_signature(

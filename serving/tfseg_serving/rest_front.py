@@ -13,8 +13,8 @@ import re
 import socket
 import threading
 import zlib
-from http.server import BaseHTTPRequestHandler, HTTPServer
-from socketserver import ThreadingMixIn
+from http.server import BaseHTTPRequestHandler
+from socketserver import TCPServer, ThreadingMixIn
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -112,7 +112,7 @@ class RestFront:
         self._http.end_connections(idle_only=False)
 
 
-class _HttpServer(ThreadingMixIn, HTTPServer):
+class _HttpServer(ThreadingMixIn, TCPServer):  # HTTPServer would ask DNS for its own name
     daemon_threads = True
     block_on_close = False
     allow_reuse_address = True

@@ -110,7 +110,9 @@ def _write_models(root: Path) -> None:
         )
         def segment(self, volume: Any, spacing_mm: Any) -> dict[str, Any]:
             # Label 1 above 100, label 2 above 200; the spacing must be there and be positive.
-            level = tf.cast(volume[..., 0] > 100, tf.uint8) + tf.cast(volume[..., 0] > 200, tf.uint8)
+            level = tf.cast(volume[..., 0] > 100, tf.uint8) + tf.cast(
+                volume[..., 0] > 200, tf.uint8
+            )
             return {"labels": level * tf.cast(tf.reduce_all(spacing_mm > 0), tf.uint8)}
 
     zoo = Zoo()

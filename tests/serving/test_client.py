@@ -80,7 +80,10 @@ def test_metadata_and_status(client) -> None:
         (lambda c, x: c.predict("zoo", {"x": x}, version=7), r"'zoo' version 7 is not served"),
         (lambda c, x: c.predict("zoo", {"x": x}, "nope"), r"has no signature 'nope'"),
         (lambda c, x: c.predict("zoo", {"x": x}), r"refuses the request for 'zoo'"),
-        (lambda c, x: c.predict("zoo", {"x": x[None, None]}, "serving_default"), r"refuses.*INVALID"),
+        (
+            lambda c, x: c.predict("zoo", {"x": x[None, None]}, "serving_default"),
+            r"refuses.*INVALID",
+        ),
         (lambda c, x: c.status("none"), r"Could not find any versions of model none"),
         (lambda c, x: c.metadata("none"), r"'none' is not served"),
     ],
@@ -99,7 +102,7 @@ def test_a_server_that_is_down(scheme: str) -> None:
         port = unused.getsockname()[1]
     with (
         connect(f"{scheme}://127.0.0.1:{port}") as client,
-        pytest.raises(ServerError, match="no server answers at .* Start one with `tfseg serve`"),
+        pytest.raises(ServerError, match=r"no server answers at .* Start one with `tfseg serve`"),
     ):
         client.status("m")
 
@@ -165,7 +168,15 @@ def test_an_http_error_page_is_reported() -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["localhost:8500", "ftp://a:1", "grpc://a", "http://a:x", "http://a:99999", "http://a:1/v1", ""],
+    [
+        "localhost:8500",
+        "ftp://a:1",
+        "grpc://a",
+        "http://a:x",
+        "http://a:99999",
+        "http://a:1/v1",
+        "",
+    ],
 )
 def test_bad_urls(url: str) -> None:
     with pytest.raises(ConfigError, match="must be grpc://HOST:PORT or http://HOST:PORT") as caught:

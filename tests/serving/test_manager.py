@@ -14,6 +14,8 @@ from tfseg_serving.manager import ModelConfig, ModelManager, Timing, VersionPoli
 from tfseg_serving.status import Code, StatusError
 from tfseg_serving.wire import Signature
 
+LATEST = VersionPolicy()
+
 
 class Loaded:
     def __init__(self, folder: Path) -> None:
@@ -71,7 +73,7 @@ def disk(tmp_path: Path) -> Disk:
 def start(disk: Disk) -> Iterator[Callable[..., ModelManager]]:
     managers: list[ModelManager] = []
 
-    def start_manager(policy: VersionPolicy = VersionPolicy(), **labels: int) -> ModelManager:
+    def start_manager(policy: VersionPolicy = LATEST, **labels: int) -> ModelManager:
         timing = Timing(poll_s=0.02, retries=2, retry_s=0.05)
         config = ModelConfig("m", disk.base, policy, labels)
         managers.append(ModelManager([config], disk.load, timing))

@@ -24,7 +24,12 @@ PREDICT = "/v1/models/zoo:predict"
 
 GOLDEN = [
     # predict, row form
-    (PREDICT, '{"instances": [[1, 2], [0.5, 0]]}', 200, '{\n    "predictions": [[8.0], [1.0]\n    ]\n}'),
+    (
+        PREDICT,
+        '{"instances": [[1, 2], [0.5, 0]]}',
+        200,
+        '{\n    "predictions": [[8.0], [1.0]\n    ]\n}',
+    ),
     (
         PREDICT,
         '{"signature_name": "half", "instances": [2, 3]}',
@@ -48,9 +53,22 @@ GOLDEN = [
         PREDICT,
         '{"signature_name": "text", "instances": ["ab", {"b64": "eA=="}]}',
         200,
-        '{\n    "predictions": [\n        {\n            "copy_bytes": {\n                "b64": "YWI="\n'
-        '            },\n            "upper": "AB"\n        },\n        {\n            "copy_bytes": {\n'
-        '                "b64": "eA=="\n            },\n            "upper": "X"\n        }\n    ]\n}',
+        """{
+    "predictions": [
+        {
+            "copy_bytes": {
+                "b64": "YWI="
+            },
+            "upper": "AB"
+        },
+        {
+            "copy_bytes": {
+                "b64": "eA=="
+            },
+            "upper": "X"
+        }
+    ]
+}""",
     ),
     # predict, column form; a scalar and another rank than the signature's
     (
@@ -190,7 +208,8 @@ STATUS = (
 
 
 @pytest.mark.parametrize(
-    "path", ["/v1/models/zoo", "/V1/MODELS/zoo/versions/1", "/v1/models/z%6fo", "/v1/models/zoo/METADATA"]
+    "path",
+    ["/v1/models/zoo", "/V1/MODELS/zoo/versions/1", "/v1/models/z%6fo", "/v1/models/zoo/METADATA"],
 )
 def test_status(zoo, send, path: str) -> None:
     answer = send(zoo.rest_url, "GET", path)
@@ -242,7 +261,9 @@ def test_gzip_bodies_are_inflated(zoo, send) -> None:
     assert json.loads(answer.body) == {"predictions": [3.0]}
 
 
-@pytest.mark.parametrize("body", [b"no gzip", gzip.compress(b"{}")[:-4], gzip.compress(bytes(101 << 20))])
+@pytest.mark.parametrize(
+    "body", [b"no gzip", gzip.compress(b"{}")[:-4], gzip.compress(bytes(101 << 20))]
+)
 def test_bad_or_huge_gzip_is_an_empty_document(zoo, send, body: bytes) -> None:
     answer = send(zoo.rest_url, "POST", PREDICT, body, {"Content-Encoding": "gzip"})
     assert answer.status == 400
@@ -264,7 +285,8 @@ def test_chunked_bodies_pipelining_and_keep_alive(zoo) -> None:
     head = f"POST {PREDICT} HTTP/1.1\r\nHost: x\r\n".encode()
     chunked = (
         head + b"Transfer-Encoding: chunked\r\n\r\n"
-        b'1\r\n{\r\n2b;q=1\r\n"signature_name": "half", "instances": [2] \r\n1\r\n}\r\n0\r\nT: 1\r\n\r\n'
+        b'1\r\n{\r\n2b;q=1\r\n"signature_name": "half", "instances": [2] \r\n'
+        b"1\r\n}\r\n0\r\nT: 1\r\n\r\n"
     )
     last = b"GET /v1/models/zoo HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
     received = _raw(zoo.rest_url, chunked + last)
@@ -293,6 +315,8 @@ def test_expect_100_continue(zoo) -> None:
     ],
 )
 def test_bad_framing_is_400_and_closes(zoo, headers: bytes, rule: bytes) -> None:
-    received = _raw(zoo.rest_url, b"POST /v1/models/zoo:predict HTTP/1.1\r\n" + headers + b"\r\n\r\n")
+    received = _raw(
+        zoo.rest_url, b"POST /v1/models/zoo:predict HTTP/1.1\r\n" + headers + b"\r\n\r\n"
+    )
     assert received.startswith(b"HTTP/1.1 400 ")
     assert rule in received

@@ -51,7 +51,7 @@ def test_predictions_run_side_by_side(serve_fake, send) -> None:
 
 def test_too_many_waiting_predictions_are_refused(serve_fake, send) -> None:
     gate = threading.Event()
-    server, servable = serve_fake(gate, max_concurrency=1)  # 1 runs, 8 wait
+    server, _ = serve_fake(gate, max_concurrency=1)  # 1 runs, 8 wait
     with ThreadPoolExecutor(10) as pool:
         answers = [
             pool.submit(send, server.rest_url, "POST", "/v1/models/m:predict", BODY)
@@ -141,9 +141,8 @@ def test_requests_over_the_bound_are_refused_and_the_server_goes_on(serve_fake, 
     server, _ = serve_fake(max_request_bytes=100_000)
     big = np.zeros(1_000_000, np.float32)
     for url in (server.grpc_url, server.rest_url):
-        with connect(url) as client:
-            with pytest.raises(ServerError):
-                client.predict("m", {"x": big}, "serving_default")
+        with connect(url) as client, pytest.raises(ServerError):
+            client.predict("m", {"x": big}, "serving_default")
     answer = send(server.rest_url, "POST", "/v1/models/m:predict", b" " * 100_001)
     assert answer.status == 413
     assert b"larger than 100000 bytes" in answer.body
@@ -166,3 +165,21 @@ def test_two_servers_do_not_share_a_port(serve_fake) -> None:
     for option, url in (("rest_port", first.rest_url), ("grpc_port", first.grpc_url)):
         with pytest.raises(ConfigError, match="in use"):
             serve_fake(**{option: urlsplit(url).port})
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        pytest.param((64, 512, 512), id="67 MB"),
+        pytest.param((300, 512, 512), id="315 MB", marks=pytest.mark.slow),
+    ],
+)
+def test_large_volumes_pass_both_ways(serve_fake, shape: tuple[int, ...]) -> None:
+    server, _ = serve_fake()
+    volume = np.zeros(shape, np.float32)
+    volume[12, 130, 140] = 250
+    with connect(server.grpc_url) as client:
+        answer = client.predict("m", {"x": volume}, "serving_default")["y"]
+    assert answer.shape == volume.shape
+    assert answer[12, 130, 140] == 500
+    assert np.count_nonzero(answer) == 1

@@ -343,38 +343,48 @@ def test_bad_input_of_query(zoo, tmp_path: Path, capsys, case: str, transport: s
     changes, rule, value = QUERIES[case]
     scan = tmp_path / "scan.nii.gz"
     _write_scan(scan, AFFINES["plain"])
-    options = {"--url": getattr(zoo, transport), "--name": "zoo", "-o": str(tmp_path / "seg.nii.gz")}
+    options = {
+        "--url": getattr(zoo, transport),
+        "--name": "zoo",
+        "-o": str(tmp_path / "seg.nii.gz"),
+    }
     arguments = [part for pair in {**options, **changes}.items() for part in pair]
     _check(capsys, ["query", str(scan), *arguments], rule, value)
     assert [path.name for path in tmp_path.iterdir()] == ["scan.nii.gz"]
 
 
 def test_bad_input_two_scans_for_one_file(tmp_path: Path, capsys) -> None:
-    arguments = ["a.nii.gz", "b.nii.gz", "-o", str(tmp_path / "seg.nii.gz")]
+    scans = [str(tmp_path / name) for name in ("a.nii.gz", "b.nii.gz")]
+    for scan in scans:
+        _write_scan(Path(scan), AFFINES["plain"])
+    arguments = [*scans, "-o", str(tmp_path / "seg.nii.gz")]
     _check(
         capsys,
         ["query", *arguments, "--url", "grpc://h:1", "--name", "m"],
-        "-o must be a folder for 2 inputs",
+        "one output file takes one scan; 2 were given",
         "seg.nii.gz",
     )
 
 
 def test_bad_input_two_scans_of_one_name(tmp_path: Path, capsys) -> None:
-    arguments = ["x/a.nii.gz", "y/a.nii", "-o", str(tmp_path / "out")]
+    scans = [str(tmp_path / name) for name in ("a.nii.gz", "a.nii")]
+    for scan in scans:
+        _write_scan(Path(scan), AFFINES["plain"])
+    arguments = [*scans, "-o", str(tmp_path / "out")]
     _check(
         capsys,
         ["query", *arguments, "--url", "grpc://h:1", "--name", "m"],
-        "two inputs would both be written to",
-        "x/a.nii.gz",
+        "would both be written to",
+        str(tmp_path / "out" / "a.nii.gz"),
     )
-    assert not list(tmp_path.iterdir())
+    assert not (tmp_path / "out").exists()
 
 
 def test_bad_input_output_is_some_file(tmp_path: Path, capsys) -> None:
     out = tmp_path / "notes.txt"
     out.write_text("mine")
     arguments = ["query", "a.nii.gz", "-o", str(out), "--url", "grpc://h:1", "--name", "m"]
-    _check(capsys, arguments, "-o must be a folder or end in .nii.gz", str(out))
+    _check(capsys, arguments, "-o must be a folder, or a file of a known format", str(out))
     assert out.read_text() == "mine"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 
@@ -245,10 +246,8 @@ def test_any_bytes_decode_or_raise_wire_error(message: bytes) -> None:
         wire.decode_spec_request,
         wire.decode_warmup_request,
     ):
-        try:
+        with contextlib.suppress(WireError):  # and nothing else
             decode(message)
-        except WireError as error:
-            assert str(error)
 
 
 @settings(max_examples=200, deadline=None)
@@ -261,10 +260,8 @@ def test_a_message_with_one_byte_changed_decodes_or_raises_wire_error(data: st.D
     )
     position = data.draw(st.integers(0, len(message) - 1))
     message[position] = data.draw(st.integers(0, 255))
-    try:
+    with contextlib.suppress(WireError):  # and nothing else
         wire.decode_predict_request(bytes(message))
-    except WireError as error:
-        assert str(error)
 
 
 def test_unsupported_dtype_is_refused() -> None:
