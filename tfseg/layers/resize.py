@@ -23,7 +23,9 @@ class LinearResize(keras.layers.Layer):
     def call(self, inputs: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
         x, reference = inputs
         size = spatial_shape(reference)
-        if list(x.shape[1:-1]) == size:
+        # Compare known sizes only: `2 == tensor` is a tensor, which a graph cannot branch on.
+        known = tuple(reference.shape[1:-1])
+        if None not in known and tuple(x.shape[1:-1]) == known:
             return x
         wide = tf.cast(x, tf.float32)
         channels = x.shape[-1]
