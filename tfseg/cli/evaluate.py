@@ -149,8 +149,11 @@ def _print(metrics: Metrics) -> None:
     undefined = [summary.hd95_mm.undefined for summary in classes.values()]
     if any(undefined):
         columns["no HD95"] = [str(count) for count in undefined]
+    counted = "1 case" if metrics.cases == 1 else f"{metrics.cases} cases"
+    # Above the table rather than as its title, which is wrapped to the table's width.
+    click.echo(f"{metrics.data}, {metrics.source}: {counted}, mean foreground Dice {mean}")
     print_table(
-        f"{metrics.data}, {metrics.source}: {metrics.cases} cases, mean foreground Dice {mean}",
+        "",
         list(columns),
         list(zip(*columns.values(), strict=True)),
     )
