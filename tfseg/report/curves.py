@@ -128,6 +128,7 @@ def _style(axes: Any, title: str) -> None:
     axes.set_xlabel("step", fontsize=9, color=_INK)
     axes.grid(color=_GRID, lw=0.8)
     axes.set_axisbelow(True)
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.tick_params(labelsize=8, colors=_INK, length=0)
     axes.margins(x=0.02)
     for side in ("top", "right", "left"):

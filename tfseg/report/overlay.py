@@ -85,10 +85,13 @@ def overlay_png(
     """Draw a scan with its label map, and the reference's outlines if there is one.
 
     A scan is shown in three planes of the canonical orientation, in true proportions, each
-    through the slice with the most foreground in either map. The label map is filled and
-    outlined in its classes' colours; the reference is outlined in white dashes. A single slice
-    or a photograph is shown as it is stored, without and with the label map; structures there
-    may be a few pixels wide, so the reference gets a panel of its own: where the two differ.
+    through the slice with the most foreground in the reference (in the label map, where there is
+    none). The label map is filled and outlined in its classes' colours; the reference is
+    outlined in white dashes.
+
+    A single slice or a photograph is shown as it is stored, without and with the label map.
+    Structures there may be a few pixels wide, so instead of outlines the reference gets a panel
+    of its own: where the two maps differ.
 
     Args:
         volume: the scan; of several channels the first is shown, three of 8 bits as colours.
@@ -142,7 +145,8 @@ def _plane_panels(volume: Volume, label: Volume, reference: Volume | None) -> li
     found = way.apply(label.channel_last()[..., 0])
     expected = None if reference is None else way.apply(reference.channel_last()[..., 0])
     spacing = [volume.spacing_mm[axis] for axis in way.axes]
-    foreground = found > 0 if expected is None else (found > 0) | (expected > 0)
+    # A bad prediction may fill the scan: what should be there says where to look.
+    foreground = (found if expected is None or not expected.any() else expected) > 0
     panels = []
     for plane in _PLANES:
         index = _fullest(foreground, plane.cut)

@@ -79,15 +79,29 @@ def test_the_same_scan_in_another_orientation_gives_the_same_picture():
     assert overlay_png(volume, label) == overlay_png(other, turned)
 
 
+def changed(volume: Volume, index: int) -> Volume:
+    """Change a corner of one axial slice, off the coronal and sagittal planes of the tests."""
+    array = volume.array.copy()
+    array[index, 7:, 7:] = 1000
+    return volume.with_array(array)
+
+
 def test_the_fullest_slice_is_cut():
     volume = scan()
     label = with_box(volume, np.s_[1:2, 3:4, 3:4])
     label.array[4, 3:6, 3:6] = 1
-    # Changing the scan in slice 4 changes the picture, in a slice no plane cuts it does not.
     before = overlay_png(volume, label)
-    array = volume.array.copy()
-    array[4] += 1000 * np.random.default_rng(0).random(array.shape[1:])
-    assert overlay_png(volume.with_array(array), label) != before
+    assert overlay_png(changed(volume, 4), label) != before
+    assert overlay_png(changed(volume, 1), label) == before
+
+
+def test_the_reference_says_where_to_look():
+    volume = scan()
+    reference = with_box(volume, np.s_[4:5, 3:6, 3:6])
+    everywhere = with_box(volume, np.s_[:, :, :])
+    before = overlay_png(volume, everywhere, reference)
+    assert overlay_png(changed(volume, 4), everywhere, reference) != before
+    assert overlay_png(changed(volume, 0), everywhere, reference) == before
 
 
 def test_photographs_show_colours_and_differences():
