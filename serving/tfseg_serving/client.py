@@ -393,7 +393,7 @@ def _json_array(array: NDArray[Any]) -> Iterator[bytes]:
 
 
 def _json_block(array: NDArray[Any]) -> bytes:
-    """Return a small array as JSON; floats by one call of printf, which keeps them short."""
+    """Return a small array as JSON; floats with as few digits as read back exactly."""
     if array.dtype.kind != "f" or not array.size:
         return json.dumps(array.tolist(), separators=(",", ":")).encode()
     texts = _numbers(array.reshape(-1)).decode().split(",")
@@ -420,7 +420,7 @@ def _numbers(flat: NDArray[Any]) -> bytes:
     if flat.dtype.kind != "f":
         return json.dumps(flat.tolist(), separators=(",", ":"))[1:-1].encode()
     form = "%.17g" if flat.dtype == np.float64 else "%.9g"
-    text = ",".join([form] * len(flat)) % tuple(flat.tolist())
+    text = ",".join(map(form.__mod__, flat.tolist()))
     # Python writes nan and inf; TF-Serving's parser wants JavaScript's names.
     return text.replace("nan", "NaN").replace("inf", "Infinity").encode()
 
