@@ -80,6 +80,9 @@ def export_run(
     if name is not None:
         _check_name(name)
 
+    from tfseg.quiet import import_tensorflow
+
+    import_tensorflow()
     from tfseg_export.parity import parity_windows
     from tfseg_export.source import load_source
 

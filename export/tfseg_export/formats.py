@@ -42,9 +42,7 @@ FORMATS: dict[str, Format] = {
             versioned=True,
             manifest_folder="assets.extra",
         ),
-        Format(
-            name="onnx", title="ONNX", module="tfseg_export.onnx", precisions=("fp32", "fp16")
-        ),
+        Format(name="onnx", title="ONNX", module="tfseg_export.onnx", precisions=("fp32", "fp16")),
         Format(
             name="tensorrt",
             title="TensorRT",

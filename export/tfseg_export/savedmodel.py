@@ -61,9 +61,10 @@ def measure(
 ) -> dict[str, Any]:
     """Compare both signatures of the files in ``folder`` with the Keras network."""
     backend = SavedModelBackend(folder)
+    gate = parity.GATES[settings.precision]
     return parity.report(
-        windows=parity.compare_windows(source.backend, backend, windows),
-        segment=parity.compare_segment(source, backend.segment),
+        windows=parity.compare_windows(source.backend, backend, windows, gate),
+        segment=parity.compare_segment(source, gate, backend.segment),
         precision=settings.precision,
         runtime=f"TensorFlow {tf.__version__}, tf.saved_model.load",
         statement="Both signatures of this SavedModel were run as they were written.",

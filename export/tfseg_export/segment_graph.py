@@ -164,16 +164,12 @@ class SegmentGraph(tf.Module):
         )
         return {"labels": labels.stack()}
 
-    def _checked(
-        self, volume: tf.Tensor, spacing_mm: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor]:
+    def _checked(self, volume: tf.Tensor, spacing_mm: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         channels = len(self._plan.channels)
         # A server feeds what the client sent, whatever the signature says, and the optimiser
         # folds checks of shapes it believes static: look at the inputs as if nothing was known.
         volume = tf.raw_ops.PlaceholderWithDefault(input=volume, shape=tf.TensorShape(None))
-        spacing_mm = tf.raw_ops.PlaceholderWithDefault(
-            input=spacing_mm, shape=tf.TensorShape(None)
-        )
+        spacing_mm = tf.raw_ops.PlaceholderWithDefault(input=spacing_mm, shape=tf.TensorShape(None))
         shape, sizes = tf.shape(volume), tf.shape(spacing_mm)
         names = ", ".join(channel.name for channel in self._plan.channels)
         right_shape = tf.logical_and(
@@ -288,10 +284,7 @@ class SegmentGraph(tf.Module):
             part = _interpolate(part, table, axis)
         margins = [
             (begin - start, start + size - end),
-            *(
-                (a.windows.before, a.windows.padded - a.working - a.windows.before)
-                for a in (y, x)
-            ),
+            *((a.windows.before, a.windows.padded - a.working - a.windows.before) for a in (y, x)),
             (0, 0),
         ]
         return tf.ensure_shape(tf.pad(part, margins), (size, None, None, part.shape[-1]))

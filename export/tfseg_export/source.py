@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ class Source:
     network: Any
     manifest: Manifest
     backend: KerasBackend
+    _classifiers: dict[tuple[int | None, ...], Any] = field(default_factory=dict, repr=False)
 
     @property
     def window_shape(self) -> tuple[int, ...]:
@@ -46,13 +47,20 @@ class Source:
         return class_probabilities(self.network(image, training=False))
 
     def classifier(self, shape: tuple[int | None, ...]) -> Any:
-        """Return a ``tf.function`` image (n, \\*shape) -> {"probabilities"} for any n."""
+        """Return the ``tf.function`` image (n, \\*shape) -> {"probabilities"} for any n.
 
-        def classify(image: tf.Tensor) -> dict[str, tf.Tensor]:
-            return {"probabilities": self.probabilities(image)}
+        There is one for each shape, traced once.
+        """
+        if shape not in self._classifiers:
 
-        spec = tf.TensorSpec((None, *shape), tf.float32, name="image")
-        return tf.function(classify, input_signature=[spec], autograph=False)
+            def classify(image: tf.Tensor) -> dict[str, tf.Tensor]:
+                return {"probabilities": self.probabilities(image)}
+
+            spec = tf.TensorSpec((None, *shape), tf.float32, name="image")
+            self._classifiers[shape] = tf.function(
+                classify, input_signature=[spec], autograph=False
+            )
+        return self._classifiers[shape]
 
 
 def load_source(run: str | Path) -> Source:

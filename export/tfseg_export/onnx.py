@@ -1,0 +1,87 @@
+"""ONNX: image float32 (n, [z,] y, x, c), prepared -> probabilities float32 (n, [z,] y, x, k).
+
+The batch size is free, the window is the plan's. That is what the sliding window asks for, it
+is what transposed convolutions of rank 3 need, and runtimes plan memory better for it. The free
+batch size also keeps the conversion cheap: with a fixed one every tensor has a known shape, and
+tf2onnx folds constants as large as the activations (gigabytes for a window of 96^3).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import onnx
+import onnxruntime
+import tf2onnx
+
+from tfseg import __version__
+from tfseg.inference.backends.onnx import INPUT, MODEL, OUTPUT, OnnxBackend
+from tfseg_export import parity
+from tfseg_export.formats import Settings
+from tfseg_export.half import to_half
+from tfseg_export.source import Source
+
+OPSET = 18
+
+
+def write(folder: Path, source: Source, settings: Settings) -> dict[str, str]:
+    """Write ``model.onnx`` into ``folder``; return the versions of what made it."""
+    model = _convert(source)
+    if settings.precision == "fp16":
+        model = to_half(model)
+    onnx.helper.set_model_props(
+        model,
+        {
+            "tfseg_version": __version__,
+            "model": source.manifest.model,
+            "precision": settings.precision,
+            "input": INPUT,
+            "output": OUTPUT,
+        },
+    )
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save(model, folder / MODEL)
+    return {"tf2onnx": tf2onnx.__version__, "onnx": onnx.__version__}
+
+
+def measure(
+    folder: Path, source: Source, settings: Settings, windows: parity.Windows
+) -> dict[str, Any]:
+    """Compare the graph in ``folder``, run by ONNX Runtime, with the Keras network."""
+    gate = parity.GATES[settings.precision]
+    return parity.report(
+        windows=parity.compare_windows(source.backend, OnnxBackend(folder), windows, gate),
+        precision=settings.precision,
+        runtime=f"ONNX Runtime {onnxruntime.__version__}, CPU",
+        statement="This ONNX graph was run as it was written.",
+        training_window=windows.training_window,
+    )
+
+
+def _convert(source: Source) -> Any:
+    function = source.classifier(source.window_shape)
+    with _quiet():
+        model, _ = tf2onnx.convert.from_function(function, function.input_signature, opset=OPSET)
+    given = [value.name for value in model.graph.input], [v.name for v in model.graph.output]
+    if given != ([INPUT], [OUTPUT]):
+        raise RuntimeError(f"tf2onnx must keep the names ({INPUT}, {OUTPUT}); it made {given}")
+    model.producer_name = "tfseg"
+    model.producer_version = __version__
+    model.graph.name = source.manifest.model
+    return model
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep tf2onnx from telling the progress of its optimisers; its errors are raised."""
+    logger = logging.getLogger("tf2onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
