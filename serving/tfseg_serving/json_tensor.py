@@ -26,6 +26,7 @@ ROW, COLUMN = "predictions", "outputs"
 
 _INDENT = " " * 4
 _MAX_QUOTED = 256
+_MAX_RANK = 64  # numpy's
 _DECODER = json.JSONDecoder()
 _SPACE = re.compile(r"[ \t\n\r]*")
 _INT32_TYPES = {"int32", "int16", "int8", "uint8"}
@@ -249,6 +250,8 @@ def _to_array(value: Any, dtype: int) -> NDArray[Any]:
             f"{kind.name if kind else dtype}",
         )
     shape = _shape_of(value)
+    if len(shape) > _MAX_RANK:
+        raise _invalid(f"lists may be nested {_MAX_RANK} deep; got {len(shape)} levels")
     leaves = [value]
     for size in shape:
         if set(map(type, leaves)) != {list} or set(map(len, leaves)) != {size}:
@@ -278,14 +281,14 @@ def _leaves_to_array(leaves: list[Any], name: str, dtype: np.dtype[Any]) -> NDAr
         return array
     if name in _INT32_TYPES:  # past 8 or 16 bits they wrap, as C++ casts do
         return np.array(leaves, np.int32).astype(dtype)
-    if name != "float":
+    if dtype.kind != "f":
         return np.array(leaves, dtype)
     try:
         wide = np.array(leaves, np.float64)
-    except OverflowError:
+    except OverflowError:  # an integer past the range of float64
         wide = np.array([float(f"{leaf}") for leaf in leaves])
     with np.errstate(over="ignore"):  # past float32 is infinity
-        return wide.astype(np.float32)
+        return wide.astype(dtype)
 
 
 def _shape_of(value: Any) -> tuple[int, ...]:
@@ -368,7 +371,7 @@ def quote(value: Any) -> str:
         size += len(piece)
         if size >= _MAX_QUOTED:
             break
-    return "".join(pieces)
+    return "".join(pieces)[: 4 * _MAX_QUOTED]  # one piece may be a long string
 
 
 def _pretty(value: Any, level: int) -> Iterator[str]:

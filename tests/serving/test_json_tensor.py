@@ -140,6 +140,7 @@ def test_text_that_is_not_utf8_is_written_as_it_is() -> None:
             ROW,
             {"a": [1, 3], "b": [2, 4]},
         ),
+        ('{"inputs":[1' + "0" * 400 + "]}", {"x": "double"}, COLUMN, {"x": [np.inf]}),
         ('{"instances":[300,-1]}', {"x": "uint8"}, ROW, {"x": [44, 255]}),
         ('{"instances":[true,false]}', {"x": "bool"}, ROW, {"x": [True, False]}),
         ('{"instances":["a",{"b64":"aGk"}]}', {"x": "string"}, ROW, {"x": [b"a", b"hi"]}),
@@ -224,6 +225,11 @@ BAD_REQUESTS = [
         '{"inputs":[[1,2],[3]]}',
         {},
         "Encountered list at unexpected size: 1 at level: 1 expected size: 2",
+    ),
+    (
+        '{"inputs":' + "[" * 65 + "1" + "]" * 65 + "}",
+        {},
+        "lists may be nested 64 deep; got 65 levels",
     ),
     ('{"inputs":[1,[2]]}', {}, "Encountered list at unexpected level: 1 expected < 1"),
     (
@@ -311,6 +317,7 @@ def test_half_is_unimplemented_in_columns_and_invalid_in_rows() -> None:
 
 def test_quoted_values_are_cut() -> None:
     assert len(quote(list(range(10_000)))) < 270
+    assert len(quote(["x" * 10_000])) == 1024
 
 
 @settings(max_examples=100, deadline=None)

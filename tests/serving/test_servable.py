@@ -1,0 +1,76 @@
+"""Runs that do not end by themselves: deadlines and shutdown must end them."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tfseg_serving.status import Code, StatusError
+
+X = {"x": np.float32([1])}
+
+
+@pytest.fixture(scope="module")
+def endless(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SavedModel that counts to ten thousand million; a table gives it something to restore."""
+    import tensorflow as tf
+
+    class Endless(tf.Module):
+        def __init__(self) -> None:
+            keys, values = tf.constant(["a"]), tf.constant([5.0])
+            initializer = tf.lookup.KeyValueTensorInitializer(keys, values)
+            self.table = tf.lookup.StaticHashTable(initializer, -1.0)
+
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, "x")])
+        def spin(self, x: Any) -> dict[str, Any]:
+            limit = tf.constant(10**10, tf.int64)
+            last = tf.while_loop(lambda i: i < limit, lambda i: [i + 1], [tf.constant(0, tf.int64)])
+            return {"y": x + tf.cast(last[0], tf.float32)}
+
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "key")])
+        def look_up(self, key: Any) -> dict[str, Any]:
+            return {"value": self.table.lookup(key)}
+
+    folder = tmp_path_factory.mktemp("endless") / "1"
+    module = Endless()
+    tf.saved_model.save(module, str(folder), {"spin": module.spin, "look_up": module.look_up})
+    return folder
+
+
+def test_a_run_ends_at_its_deadline(endless: Path) -> None:
+    from tfseg_serving.servable import load_servable
+
+    servable = load_servable(endless)
+    with pytest.raises(StatusError) as caught:
+        servable.predict("spin", X, timeout_s=0.2)
+    assert caught.value.code is Code.DEADLINE_EXCEEDED
+    servable.close()
+
+
+def test_closing_cancels_runs_and_refuses_new_ones(endless: Path) -> None:
+    from tfseg_serving.servable import load_servable
+
+    servable = load_servable(endless)
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(servable.predict, "spin", X)
+        time.sleep(0.3)
+        servable.close()
+        with pytest.raises(StatusError) as cancelled:
+            running.result(20)
+    assert cancelled.value.code in {Code.CANCELLED, Code.UNAVAILABLE}
+    with pytest.raises(StatusError, match="shutting down"):
+        servable.predict("spin", X)
+
+
+def test_tables_are_initialised(endless: Path) -> None:
+    from tfseg_serving.servable import load_servable
+
+    servable = load_servable(endless)
+    key = np.array([b"a", b"b"], object)
+    assert servable.predict("look_up", {"key": key})["value"].tolist() == [5, -1]
+    servable.close()
