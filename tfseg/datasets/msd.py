@@ -44,8 +44,9 @@ def open_msd(root: Path) -> Dataset:
     values, labels = _labels(document, source)
     training = [_case(root, entry, "train") for entry in _entries(document, "training", source)]
     test = [_case(root, entry, "test") for entry in _entries(document, "test", source)]
+    # macOS leaves resource forks named ._x.nii.gz, which some lists name too.
     cases = [case for case in (*training, *test) if not case.image.name.startswith("._")]
-    if not cases:
+    if not any(case.split == "train" for case in cases):
         raise DataError(f"{source}: the training list is empty. List at least one case.")
     _check_unique(cases, source)
     return Dataset(

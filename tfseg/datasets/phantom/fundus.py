@@ -13,7 +13,7 @@ _HEIGHT, _WIDTH = 292, 282  # half of DRIVE's 584 x 565
 _RADIUS = 0.478 * _WIDTH  # of the field of view
 _CENTRE = np.array([_HEIGHT / 2, _WIDTH / 2])  # (y, x)
 _DISC_RADIUS = 0.062 * _WIDTH
-_STEP = 1.6  # px between two points of a vessel
+_STEP = 2.0  # px between two points of a vessel
 _THINNEST = 0.95  # px; capillaries below are not seen
 _BEND = 0.013  # the sharpest turn, radians a px: arcades pass around the macula
 

@@ -1,0 +1,95 @@
+"""``check_dataset``: one problem of each kind, and a summary worked out by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tfseg.datasets import open_dataset
+from tfseg.datasets.check import check_dataset
+from tfseg.io import write_volume
+from tfseg.volume import Volume
+
+Make = Callable[..., Path]
+
+
+def test_a_clean_set(make_msd: Make) -> None:
+    root = make_msd(training=[{"image": "imagesTr/a.nii.gz", "label": "labelsTr/a.nii.gz"}])
+    image = Volume.from_geometry(np.arange(24, dtype=np.int16).reshape(2, 3, 4), (10, 5, 2))
+    label = np.zeros((2, 3, 4), np.uint8)
+    label[0, 0, :3] = 1
+    write_volume(image, root / "imagesTr/a.nii.gz")
+    write_volume(image.with_array(label), root / "labelsTr/a.nii.gz")
+    report = check_dataset(open_dataset(root))
+    assert report.problems == ()
+    summary = report.summary
+    assert summary["cases"] == {"training": 1, "labelled": 1, "test": 1, "readable": 2}
+    assert summary["shape"] == {"min": [2, 2, 2], "median": [2, 2.5, 3], "max": [2, 3, 4]}
+    assert summary["spacing_mm"]["max"] == [10, 5, 2]
+    # The test image is all 0; a mean of the cases' means.
+    assert summary["intensity"] == [{"channel": "CT", "min": 0, "mean": 11.5 / 2, "max": 23}]
+    organ = summary["labels"][1]
+    assert organ["cases"] == 1
+    assert organ["mean_voxels"] == 3
+    assert organ["mean_ml"] == pytest.approx(3 * 10 * 5 * 2 / 1000)
+    assert organ["share"] == pytest.approx(3 / 24)
+    assert summary["remarks"] == ["dataset.json: numTraining says 3; 1 cases are listed."]
+
+
+@pytest.mark.parametrize(
+    ("name", "array", "kind", "message"),
+    [
+        ("imagesTr/a", None, "missing", "the file is missing"),
+        ("labelsTr/a", None, "missing", "the file is missing"),
+        ("imagesTr/a", np.full((4, 5, 6), np.inf), "image", "NaN or infinite"),
+        ("imagesTr/a", np.zeros((4, 5, 6, 2)), "image", "the image has 2"),
+        ("labelsTr/a", np.full((4, 5, 6), 3), "label", "case a has 3 in 120 voxels"),
+        ("labelsTr/a", np.zeros((4, 5, 6, 2)), "label", "a label map has 1 channel"),
+        ("labelsTr/a", np.ones((4, 5, 7)), "grid", "must lie on one grid"),
+        ("labelsTr/a", np.zeros((4, 5, 6)), "foreground", "has no foreground"),
+    ],
+)
+def test_each_kind_of_problem(
+    make_msd: Make, name: str, array: np.ndarray | None, kind: str, message: str
+) -> None:
+    root = make_msd()
+    path = root / f"{name}.nii.gz"
+    if array is None:
+        path.unlink()
+    else:
+        write_volume(Volume.from_geometry(array.astype(np.float32)), path)
+    problems = check_dataset(open_dataset(root)).problems
+    assert [(problem.case, problem.kind) for problem in problems] == [("a", kind)]
+    assert message in problems[0].message
+    assert "\n" not in problems[0].message
+
+
+def test_the_same_image_under_two_names(make_msd: Make) -> None:
+    root = make_msd()
+    for folder in ("imagesTr", "labelsTr"):
+        (root / folder / "c.nii.gz").write_bytes((root / folder / "a.nii.gz").read_bytes())
+    problems = check_dataset(open_dataset(root)).problems
+    assert [(problem.case, problem.kind) for problem in problems] == [("c", "duplicate")]
+    assert "those of case a" in problems[0].message
+
+
+def test_a_training_case_without_a_label(make_msd: Make) -> None:
+    report = check_dataset(open_dataset(make_msd(training=[{"image": "imagesTr/a.nii.gz"}])))
+    assert [problem.kind for problem in report.problems] == ["missing"]
+
+
+def test_every_problem_is_found_in_one_go(make_msd: Make) -> None:
+    root = make_msd()
+    (root / "imagesTr/a.nii.gz").write_bytes(b"")
+    (root / "labelsTr/b.nii.gz").write_bytes(b"no image")
+    (root / "imagesTr/c.nii.gz").unlink()
+    report = check_dataset(open_dataset(root))
+    assert [(problem.case, problem.kind) for problem in report.problems] == [
+        ("a", "image"),
+        ("b", "label"),
+        ("c", "missing"),
+    ]
+    assert report.summary["cases"]["readable"] == 2
