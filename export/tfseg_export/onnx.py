@@ -54,7 +54,7 @@ def measure(
     """Compare the graph in ``folder``, run by ONNX Runtime, with the Keras network."""
     gate = parity.GATES[settings.precision]
     return parity.report(
-        windows=parity.compare_windows(source.backend, OnnxBackend(folder), windows, gate),
+        windows=parity.compare_windows(source, OnnxBackend(folder), windows, gate),
         precision=settings.precision,
         runtime=f"ONNX Runtime {onnxruntime.__version__}, CPU",
         statement="This ONNX graph was run as it was written.",

@@ -63,7 +63,7 @@ def measure(
     backend = SavedModelBackend(folder)
     gate = parity.GATES[settings.precision]
     return parity.report(
-        windows=parity.compare_windows(source.backend, backend, windows, gate),
+        windows=parity.compare_windows(source, backend, windows, gate),
         segment=parity.compare_segment(source, gate, backend.segment),
         precision=settings.precision,
         runtime=f"TensorFlow {tf.__version__}, tf.saved_model.load",

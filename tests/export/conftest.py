@@ -11,8 +11,14 @@ import pytest
 from tfseg.artifact import Manifest
 from tfseg.plan import Plan
 
-CT = {"name": "CT", "unit": "HU", "normalisation": {"kind": "clip_zscore", "low": -200, "high": 300, "mean": 40, "std": 80}}  # fmt: skip
-RGB = [{"name": name, "normalisation": {"kind": "scale", "offset": 127, "scale": 60}} for name in "RGB"]  # fmt: skip
+CT = {
+    "name": "CT",
+    "unit": "HU",
+    "normalisation": {"kind": "clip_zscore", "low": -200, "high": 300, "mean": 40, "std": 80},
+}
+RGB = [
+    {"name": name, "normalisation": {"kind": "scale", "offset": 127, "scale": 60}} for name in "RGB"
+]
 LABELS = ["background", "organ", "lesion"]
 
 # name -> (network, options, plan): every layer form that the exporters meet, in 2D and 3D.
@@ -25,12 +31,10 @@ _NETWORKS: dict[str, dict[str, Any]] = {
     "pspnet": {"base_filters": 2, "bins": (1, 2)},
 }
 
-RUNS = [f"{name}-{dims}d" for name in _NETWORKS for dims in _PLANS]
-
 
 @pytest.fixture(scope="session")
 def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Return a function from a name of RUNS to a run folder, made when first asked for."""
+    """Return a function from a name such as unet-2d to a run folder, made when first asked for."""
     root = tmp_path_factory.mktemp("runs")
 
     def make(name: str) -> Path:

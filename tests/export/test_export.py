@@ -11,6 +11,7 @@ import sys
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -178,20 +179,24 @@ _PLAIN_TENSORFLOW = """
         function = loaded.signatures[signature]
         print(signature, function.structured_input_signature[1], function.structured_outputs)
 
-    # As TensorFlow Serving runs it: a session that feeds what the client sent.
-    graph = tf.Graph()
-    with tf.compat.v1.Session(graph=graph) as session:
+    # As TensorFlow Serving runs it: a session that feeds what the client sent. (Python's
+    # own session refuses other shapes before the graph sees them; the server's does not.)
+    from tensorflow.core.protobuf import config_pb2
+    with tf.compat.v1.Session(graph=tf.Graph()) as session:
         meta = tf.compat.v1.saved_model.load(session, ["serve"], sys.argv[1])
         signature = meta.signature_def["segment"]
-        feeds = [signature.inputs[name].name for name in ("volume", "spacing_mm")]
-        run = session.make_callable(signature.outputs["labels"].name, feed_list=feeds)
-        served = run(volume, np.float32([2.5, 1.1, 0.9]))
+        options = config_pb2.CallableOptions(
+            feed=[signature.inputs[name].name for name in ("volume", "spacing_mm")],
+            fetch=[signature.outputs["labels"].name],
+        )
+        run = session._make_callable_from_options(options)
+        served, = run(volume, np.float32([2.5, 1.1, 0.9]))
         np.testing.assert_array_equal(served, labels.numpy())
         for wrong in (np.zeros((4, 4, 4, 2), np.float32), np.zeros((4, 4, 4), np.float32)):
             try:
                 run(wrong, np.ones(3, np.float32))
             except tf.errors.InvalidArgumentError as error:
-                assert "1 channels (CT)" in str(error), error
+                assert "c = 1 channels (CT)" in str(error), error
                 print("refused", wrong.shape)
 """
 
@@ -369,11 +374,12 @@ def test_parity_by_hand() -> None:
 def test_an_artifact_that_is_not_finite_fails(value: float) -> None:
     from tfseg_export import parity
 
-    reference = np.full((1, 4, 4, 2), 0.5, np.float32)
+    answer = np.full((1, 4, 4, 2), 0.5, np.float32)
+    source = SimpleNamespace(reference=lambda _: answer, backend=lambda _: answer)
     windows = parity.Windows((parity.Batch("any", np.zeros((1, 4, 4, 1), np.float32)),), "none")
     records = parity.compare_windows(
-        lambda _: reference,
-        lambda _: np.full_like(reference, value),
+        source,  # type: ignore[arg-type]
+        lambda _: np.full_like(answer, value),
         windows,
         parity.GATES["fp32"],
     )
