@@ -61,9 +61,9 @@ class CropLike(keras.layers.Layer):
         return (x[0], *reference[1:-1], x[-1])
 
 
-def resize_like(x: Any, reference: Any, *, name: str) -> Any:
-    """Resize ``x`` linearly to the spatial size of ``reference``."""
-    return LinearResize(name=name)([x, reference])
+def resize_like(x: Any, reference: Any, *, dtype: str | None = None, name: str) -> Any:
+    """Resize ``x`` linearly to the spatial size of ``reference``, in ``dtype`` if given."""
+    return LinearResize(dtype=dtype, name=name)([x, reference])
 
 
 def crop_and_concat(skip: Any, x: Any, *, crop: bool, name: str) -> Any:

@@ -99,11 +99,12 @@ def inference_model(model: Any) -> Any:
 
     if len(model.outputs) == 1:
         return model
-    return keras.Model(model.inputs, model.outputs[0], name=model.name)
+    # model.input, not the list model.inputs: Keras warns when one tensor is given for a list.
+    return keras.Model(model.input, model.outputs[0], name=model.name)
 
 
 def load_run(run: str | Path) -> tuple[Any, Manifest]:
-    """Load a run folder's best network and its manifest.
+    """Load a run folder's best network, computing in float32, and its manifest.
 
     Raises:
         DataError: no run there, or a damaged file.
@@ -126,4 +127,25 @@ def load_run(run: str | Path) -> tuple[Any, Manifest]:
     except Exception as error:  # Keras raises whatever the damaged zip or HDF5 provokes
         reason = " ".join(str(error).split())[:200]
         raise DataError(f"{path} cannot be loaded: {reason} Train again or restore it.") from error
-    return model, manifest
+    return _in_float32(model), manifest
+
+
+def _in_float32(model: Any) -> Any:
+    """Return a network trained in half precision as one that computes in float32.
+
+    Half precision is a GPU's: CPUs are slow at it and lack some operators (3D max-pooling), and
+    exporters derive it themselves where it is asked for.
+    """
+    import keras
+
+    def single(layer: Any) -> Any:
+        config = layer.get_config()
+        if isinstance(layer, keras.layers.Layer):  # plain operations follow their input
+            config["dtype"] = "float32"
+        return type(layer).from_config(config)
+
+    if all(layer.compute_dtype == "float32" for layer in model.layers if hasattr(layer, "dtype")):
+        return model
+    clone = keras.models.clone_model(model, clone_function=single)
+    clone.set_weights(model.get_weights())
+    return clone

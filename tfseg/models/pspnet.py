@@ -69,9 +69,7 @@ def build_pspnet(
     x = conv_norm_act(x, filters=stages[3].shape[-1] // 4, name="head", **style)
     outputs = [_classify(x, inputs, num_classes, config, name="logits")]
     if config.auxiliary:
-        y = conv_norm_act(
-            stages[2], filters=stages[2].shape[-1] // 4, name="auxiliary", **style
-        )
+        y = conv_norm_act(stages[2], filters=stages[2].shape[-1] // 4, name="auxiliary", **style)
         outputs.append(_classify(y, inputs, num_classes, config, name="auxiliary_logits"))
     return keras.Model(inputs, outputs if len(outputs) > 1 else outputs[0], name="pspnet")
 
@@ -81,10 +79,8 @@ def paper_config(config: dict[str, Any]) -> dict[str, Any]:
     return {**_PAPER, **config}
 
 
-def _classify(
-    x: Any, image: Any, num_classes: int, config: PSPNetConfig, *, name: str
-) -> Any:
+def _classify(x: Any, image: Any, num_classes: int, config: PSPNetConfig, *, name: str) -> Any:
     if config.dropout:
         x = keras.layers.Dropout(config.dropout, name=f"{name}_dropout")(x)
     x = output_logits(x, num_classes, name=f"{name}_coarse")
-    return resize_like(x, image, name=name)
+    return resize_like(x, image, dtype="float32", name=name)

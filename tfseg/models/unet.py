@@ -9,13 +9,14 @@ leaky ReLU, strided convolution for pooling, deep supervision.
 
 from __future__ import annotations
 
+import itertools
 from typing import Annotated, Any, Literal
 
 import keras
 from pydantic import Field
 
 from tfseg.errors import ConfigError
-from tfseg.layers import conv, conv_norm_act, crop_and_concat, downsample, transposed_conv
+from tfseg.layers import conv_norm_act, crop_and_concat, downsample, transposed_conv
 from tfseg.models.config import ModelConfig, output_logits
 
 _PAPER = {
@@ -42,8 +43,9 @@ class UNetConfig(ModelConfig):
         pooling: ``stride`` (strided convolution) or ``max``.
         strides: pooling factor per axis of each of the depth - 1 poolings; ``None`` is 2 on
             every axis. Anisotropic volumes want 1 along thick slices at first.
-        deep_supervision: train with a further output at every decoder level but the two
-            coarsest (Lee et al. 2014, arXiv:1409.5185; weights halve with each level).
+        deep_supervision: train with a further output at every level but the two coarsest, the
+            bottom and the one above it (Lee et al. 2014, arXiv:1409.5185; weights halve with
+            each level).
     """
 
     base_filters: Annotated[int, Field(ge=1, le=1024)] = 32
@@ -105,9 +107,7 @@ def build_unet(input_shape: tuple[int | None, ...], num_classes: int, config: UN
     for level in reversed(range(config.depth - 1)):
         filters = _filters(config, level)
         x = transposed_conv(x, filters=filters, stride=strides[level], name=f"up{level}")
-        x = crop_and_concat(
-            skips[level], x, crop=config.padding == "valid", name=f"decoder{level}"
-        )
+        x = crop_and_concat(skips[level], x, crop=config.padding == "valid", name=f"decoder{level}")
         x = _convs(x, filters, config, name=f"decoder{level}")
         # The two coarsest levels see too little to be worth a loss of their own.
         if level == 0 or (config.deep_supervision and level < config.depth - 2):
@@ -149,7 +149,6 @@ def _check_size(spatial: tuple[int | None, ...], config: UNetConfig) -> None:
         _check_valid_size(spatial, config)
         return
     divisor = config.divisor(len(spatial))
-    given = [size for size in spatial if size is not None]
     wrong = any(
         size is not None and size % factor for size, factor in zip(spatial, divisor, strict=True)
     )
@@ -160,21 +159,37 @@ def _check_size(spatial: tuple[int | None, ...], config: UNetConfig) -> None:
         )
         raise ConfigError(
             f"the input of a U-Net of depth {config.depth} must be divisible by {divisor}; "
-            f"got {tuple(given)}. Use {fit}."
+            f"got {spatial}. Use {fit}."
         )
 
 
 def _check_valid_size(spatial: tuple[int | None, ...], config: UNetConfig) -> None:
     strides = config.level_strides(len(spatial))
     for axis, size in enumerate(spatial):
-        if size is None:
+        factors = [step[axis] for step in strides]
+        if size is None or _fits_unpadded(size, factors, config):
             continue
-        left = size - 2 * config.convs
-        for step in strides:
-            if left <= 0 or left % step[axis]:
-                raise ConfigError(
-                    f"an unpadded U-Net must find an even size at every pooling; input size "
-                    f"{size} leaves {left} voxels before a pooling by {step[axis]}. "
-                    "At depth 5 sizes of 188 + 16 m fit, e.g. 572."
-                )
-            left = left // step[axis] - 2 * config.convs
+        fit = next(n for n in itertools.count(size + 1) if _fits_unpadded(n, factors, config))
+        raise ConfigError(
+            f"an unpadded U-Net of depth {config.depth} must keep voxels at every level and find "
+            f"a size that each pooling divides; got input size {size}. Use {fit}."
+        )
+
+
+def _fits_unpadded(size: int, factors: list[int], config: UNetConfig) -> bool:
+    """Follow one axis down and up; every 3x3 convolution takes 2 voxels of it."""
+    left = size - 2 * config.convs
+    for factor in factors:
+        if config.pooling == "max":
+            if left % factor:
+                return False
+            left = left // factor - 2 * config.convs
+        else:
+            left = (left - 3) // factor + 1 - 2 * (config.convs - 1)
+        if left <= 0:
+            return False
+    for factor in reversed(factors):
+        left = left * factor - 2 * config.convs
+        if left <= 0:
+            return False
+    return True
