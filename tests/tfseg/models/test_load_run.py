@@ -1,0 +1,83 @@
+"""Loading a trained network from its run folder."""
+
+import keras
+import numpy as np
+import pytest
+
+from tfseg.artifact import Manifest
+from tfseg.errors import ConfigError, DataError
+from tfseg.models import build, inference_model, load_run
+from tfseg.plan import Channel, Plan, Scale
+
+PLAN = Plan(
+    dims=2,
+    spacing_mm=None,
+    patch_size=(8, 8),
+    batch_size=1,
+    channels=(Channel(name="grey", normalisation=Scale()),),
+    labels=("background", "organ"),
+)
+
+
+@pytest.fixture
+def run_folder(tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    Manifest(format="run", model="unet", plan=PLAN).save(folder, "manifest.json")
+    return folder
+
+
+def test_a_run_comes_back(run_folder):
+    model = inference_model(build("unet", (8, 8, 1), 2, base_filters=2, depth=2))
+    model.save(run_folder / "model.keras")
+    again, manifest = load_run(run_folder)
+    x = np.random.default_rng(0).normal(size=(1, 8, 8, 1)).astype(np.float32)
+    np.testing.assert_array_equal(again(x), model(x))
+    assert manifest.plan == PLAN
+
+
+@pytest.mark.parametrize("name", ["unet", "pspnet"])
+def test_a_network_trained_in_half_precision_runs_here_in_single(run_folder, name):
+    """A GPU's run is segmented and exported on CPUs, where TensorFlow has no half MaxPool3D."""
+    keras.mixed_precision.set_dtype_policy("mixed_float16")
+    try:
+        model = inference_model(build(name, (16, 16, 16, 1), 2, base_filters=2))
+    finally:
+        keras.mixed_precision.set_dtype_policy("float32")
+    model.save(run_folder / "model.keras")
+    again, _ = load_run(run_folder)
+    x = np.random.default_rng(0).normal(size=(1, 16, 16, 16, 1)).astype(np.float32)
+    single = inference_model(build(name, (16, 16, 16, 1), 2, base_filters=2))
+    single.set_weights(model.get_weights())
+    np.testing.assert_array_equal(again(x), single(x))
+
+
+def test_an_unfinished_run_is_refused(run_folder):
+    with pytest.raises(DataError, match=r"no finished run: model\.keras is missing\. Train first"):
+        load_run(run_folder)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut off", b"no zip at all"])
+def test_a_damaged_network_is_refused_in_one_line(run_folder, content):
+    (run_folder / "model.keras").write_bytes(content)
+    with pytest.raises(DataError, match=r"model\.keras cannot be loaded: ") as caught:
+        load_run(run_folder)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_network_that_carries_code_is_refused(run_folder, tmp_path):
+    inputs = keras.Input((8, 8, 1))
+    outputs = keras.layers.Lambda(lambda x: x * 2)(inputs)
+    keras.Model(inputs, outputs).save(run_folder / "model.keras")
+    with pytest.raises(DataError, match=r"model\.keras cannot be loaded: "):
+        load_run(run_folder)
+
+
+def test_a_missing_or_wrong_manifest_is_refused(run_folder):
+    (run_folder / "model.keras").write_bytes(b"never reached")
+    (run_folder / "manifest.json").write_text('{"format": "run", "model": "unet"}')
+    with pytest.raises(ConfigError, match=r"manifest\.json is no valid manifest: plan: Field req"):
+        load_run(run_folder)
+    (run_folder / "manifest.json").unlink()
+    with pytest.raises(DataError, match="the manifest is missing: there is no file"):
+        load_run(run_folder)
