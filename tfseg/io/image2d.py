@@ -7,6 +7,7 @@ direction. Pixels are kept as stored: an EXIF rotation is not applied, alpha is 
 from __future__ import annotations
 
 import os
+import struct
 import warnings
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from tfseg.volume import Volume
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".gif", ".bmp")
 
+# What Pillow's parsers and decoders raise on broken files.
+_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, TypeError, LookupError, struct.error)
 _NEW_SUBFILE_TYPE, _BITS_PER_SAMPLE = 254, 258  # TIFF 6.0, section 8
 
 # What Pillow calls each pixel layout, and what it becomes; palettes are looked at one by one.
@@ -45,13 +48,14 @@ def read(path: str | os.PathLike[str]) -> Volume:
     if path.is_file() and path.stat().st_size == 0:
         raise DataError(f"{path}: the file is empty. Copy it again.")
     try:
-        if _is_16_bit_colour(path):
-            return Volume.from_geometry(_read_with_itk(path)[np.newaxis])
         with warnings.catch_warnings():
-            # Pillow warns from half of its bound on; the bound itself is an error.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
-                array = _pixels(image, path)
+            # Of odd tags, which do not matter here, and from half of Pillow's size bound on.
+            warnings.simplefilter("ignore")
+            if _is_16_bit_colour(path):
+                array = _read_with_itk(path)
+            else:
+                with Image.open(path) as image:
+                    array = _pixels(image, path)
     except FileNotFoundError:
         raise DataError(f"{path}: there is no such file. Check the path.") from None
     except Image.DecompressionBombError as error:
@@ -60,10 +64,9 @@ def read(path: str | os.PathLike[str]) -> Volume:
         raise DataError(
             f"{path}: no PNG, JPEG, TIFF, GIF or BMP picture, or a damaged one."
         ) from error
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
-        # Pillow's decoders report broken files with any of these.
-        if isinstance(error, DataError):
-            raise
+    except DataError:
+        raise
+    except _DAMAGE as error:
         raise DataError(f"{path}: the picture cannot be decoded ({error}).") from error
     return Volume.from_geometry(array[np.newaxis])
 
@@ -123,7 +126,7 @@ def _tags(image: Any) -> Any:
 
 
 def _is_16_bit_colour(path: Path) -> bool:
-    """Tell whether Pillow would cut the picture to 8 bits or refuse it for its depth."""
+    """Tell whether Pillow would cut the picture's colours to 8 bits."""
     with path.open("rb") as file:
         start = file.read(26)
     if start[:8] == b"\x89PNG\r\n\x1a\n" and len(start) == 26:
@@ -137,7 +140,7 @@ def _is_16_bit_colour(path: Path) -> bool:
                 bits = _tags(image).get(_BITS_PER_SAMPLE, (8,))
                 return len(bits) > 1 and max(bits) > 8
         except UnidentifiedImageError:
-            return True
+            return False  # read() will say so
     return False
 
 

@@ -126,12 +126,14 @@ def _check_metaimage(path: Path) -> None:
         raise DataError(f"{path}: no MetaImage file: its header must have {missing[0]}.")
     sizes, name = fields["DimSize"].split(), fields["ElementDataFile"]
     channels = fields.get("ElementNumberOfChannels", "1")
-    if not all(number.isdecimal() for number in (*sizes, channels)) or fields["NDims"] != str(
-        len(sizes)
-    ):
+    packed = fields.get("CompressedDataSize", "0")
+    if fields["NDims"] != str(len(sizes)):
         raise DataError(
             f"{path}: DimSize must be NDims = {fields['NDims']} sizes; got {fields['DimSize']!r}."
         )
+    for number in (*sizes, channels, packed):
+        if not number.isdecimal():
+            raise DataError(f"{path}: the header's sizes must be whole numbers; got {number!r}.")
     voxels = path
     if name != "LOCAL":
         if name in {"", "LIST"} or "%" in name or Path(name).name != name:
@@ -144,7 +146,7 @@ def _check_metaimage(path: Path) -> None:
             raise DataError(f"{path}: the voxels are missing: there is no file {voxels}.")
     found = voxels.stat().st_size - end
     if fields.get("CompressedData", "False").lower() == "true":
-        needed = int(fields.get("CompressedDataSize") or 0)
+        needed = int(packed)
     else:
         samples = math.prod(map(int, (*sizes, channels)))
         needed = samples * _METAIMAGE_BYTES.get(fields["ElementType"].removesuffix("_ARRAY"), 1)

@@ -27,7 +27,8 @@ MAX_VOXELS = 2**33  # sixteen times a 1024 x 1024 x 512 CT: beyond this a header
 _DEFLATE_MAX_RATIO = 1032  # the most that DEFLATE can shrink: 258 bytes to 2 bits (RFC 1951)
 _GZIP_LEVEL = 4  # two thirds of level 9's time go into the last 2 % of the size
 _SCANNER = 1  # NIFTI_XFORM_SCANNER_ANAT: coordinates of the scanner
-_MM_PER_UNIT = {"meter": 1000.0, "micron": 0.001}  # everything else is taken as mm
+_MM_PER_UNIT = {1: 1000.0, 3: 0.001}  # NIFTI_UNITS_METER, _MICRON; all else is taken as mm
+_SPACE_UNITS = 0x07  # the bits of xyzt_units that tell the unit of length
 _MAX_NIFTI1_SIZE = 32767  # NIfTI-1 keeps sizes as int16
 
 
@@ -157,8 +158,8 @@ def _shape(header: Any, path: Path) -> tuple[int, ...]:
 def _read_voxels(stream: BinaryIO, header: Any, path: Path, compressed: bool) -> NDArray[Any]:
     """Return the stored values (x, y, z[, c]), native byte order, after checking the sizes."""
     shape = _shape(header, path)
-    dtype = np.dtype(header.get_data_dtype())
-    if dtype.kind not in "uif" or dtype.itemsize > 8:
+    dtype = _dtype(header)
+    if dtype is None:
         raise DataError(
             f"{path}: voxels must be real numbers of up to 64 bits; this file stores "
             f"{_dtype_name(header)}. Convert it."
@@ -209,12 +210,23 @@ def _affine(header: Any, path: Path) -> geometry.Affine:
         affine = np.asarray(header.get_sform(), np.float64)
     else:
         affine = np.asarray(header.get_best_affine(), np.float64)
-    unit = header.get_xyzt_units()[0]
+    unit = int(header["xyzt_units"]) & _SPACE_UNITS
     affine[:3] *= _MM_PER_UNIT.get(unit, 1.0)
     return geometry.check_affine(geometry.affine_from_ras_xyz(affine), str(path))
 
 
-def _dtype_name(header: Any) -> str:
-    import nibabel as nib
+def _dtype(header: Any) -> np.dtype[Any] | None:
+    """Return the stored type, or ``None`` when it is no real number of up to 64 bits."""
+    from nibabel.nifti1 import data_type_codes
 
-    return str(nib.nifti1.data_type_codes.label[int(header["datatype"])])
+    if int(header["datatype"]) not in data_type_codes:
+        return None
+    dtype = np.dtype(header.get_data_dtype())
+    return dtype if dtype.kind in "uif" and dtype.itemsize <= 8 else None
+
+
+def _dtype_name(header: Any) -> str:
+    from nibabel.nifti1 import data_type_codes
+
+    code = int(header["datatype"])
+    return str(data_type_codes.label[code]) if code in data_type_codes else f"type {code}"

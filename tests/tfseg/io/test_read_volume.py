@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tfseg.errors import DataError
 from tfseg.io import read_volume, volume_stem, volume_suffix, volume_suffixes, write_volume
@@ -45,3 +47,22 @@ def test_pictures_can_be_refused(tmp_path: Path) -> None:
     assert read_volume(tmp_path / "a.png").spacing_mm == (1, 1, 1)
     with pytest.raises(DataError, match="a volume is needed"):
         read_volume(tmp_path / "a.png", allow_2d=False)
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz", "a.mha", "a.nrrd", "a.png", "a.tif"])
+def test_flipped_and_missing_bytes_never_end_in_another_error(tmp_path: Path, name: str) -> None:
+    rng = np.random.default_rng(0)
+    if name == "a.tif":
+        Image.fromarray(VOLUME.array[0]).save(tmp_path / name)
+    else:
+        write_volume(VOLUME, tmp_path / name)
+    whole = (tmp_path / name).read_bytes()
+    for number in range(150):
+        content = bytearray(whole)
+        for position in rng.integers(0, min(len(whole), 400), 3):
+            content[position] = rng.integers(0, 256)
+        if number % 3 == 0:
+            content = content[: rng.integers(0, len(whole))]
+        (tmp_path / name).write_bytes(bytes(content))
+        with contextlib.suppress(DataError):  # or it is read: not every byte matters
+            read_volume(tmp_path / name)

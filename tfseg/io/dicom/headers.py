@@ -29,11 +29,6 @@ _TAGS = [
 _DEFER_BYTES = 1024  # longer values, the pixels, stay in the file until they are asked for
 _DIRECTORY = "1.2.840.10008.1.3.10"  # Media Storage Directory: a DICOMDIR, not an instance
 DERIVED_OBJECTS = {"SEG", "RTSTRUCT", "RTPLAN", "RTDOSE", "SR", "PR", "KO", "REG", "DOC"}
-# What pydicom and its decoders raise on broken elements and pixel data.
-DAMAGE = (
-    ArithmeticError, AttributeError, EOFError, LookupError, NotImplementedError, RuntimeError,
-    TypeError, ValueError, struct.error, zlib.error,
-)  # fmt: skip
 _THREADS = 8  # for latency of disks and network shares, not for cores
 
 
@@ -48,6 +43,8 @@ class Header:
         orientation: ImageOrientationPatient: direction of a row, then of a column; or ``None``.
         spacing: PixelSpacing (between rows, between columns) in mm; ImagerPixelSpacing, the
             size at the detector, for projections; or ``None``.
+        inverted: whether less is brighter (MONOCHROME1).
+        slope, intercept: from stored values to the modality's unit.
         thickness_mm: SpacingBetweenSlices or SliceThickness: used for a lone slice only.
     """
 
@@ -61,6 +58,9 @@ class Header:
     columns: int
     frames: int
     samples: int
+    inverted: bool
+    slope: float
+    intercept: float
     image_type: tuple[str, ...]
     position: tuple[float, ...] | None
     orientation: tuple[float, ...] | None
@@ -161,6 +161,17 @@ def read_header(path: Path) -> Header | None:
         return _read_header(path)
 
 
+def damage() -> tuple[type[Exception], ...]:
+    """Return what pydicom and its decoders raise on broken elements and pixel data."""
+    from pydicom.errors import BytesLengthException, InvalidDicomError
+
+    return (
+        ArithmeticError, AttributeError, EOFError, LookupError, NotImplementedError, OSError,
+        RuntimeError, TypeError, ValueError, struct.error, zlib.error, BytesLengthException,
+        InvalidDicomError,
+    )  # fmt: skip
+
+
 @contextmanager
 def lenient() -> Iterator[None]:
     """Silence pydicom's remarks on irregular values: what matters is checked here, with words.
@@ -190,7 +201,7 @@ def _read_header(path: Path) -> Header | None:
         raise
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error}).") from error
-    except DAMAGE as error:
+    except damage() as error:
         text = " ".join(str(error).split())[:120]
         raise DataError(f"{path}: the DICOM header is damaged ({text}). Copy it again.") from error
 
@@ -211,12 +222,20 @@ def _header(path: Path, dataset: Any) -> Header:
         columns=int(dataset.get("Columns") or 0),
         frames=int(dataset.get("NumberOfFrames") or 1),
         samples=int(dataset.get("SamplesPerPixel") or 1),
+        inverted=dataset.get("PhotometricInterpretation") == "MONOCHROME1",
+        slope=_number(dataset, "RescaleSlope", 1.0),
+        intercept=_number(dataset, "RescaleIntercept", 0.0),
         image_type=tuple(str(part) for part in dataset.get("ImageType") or ()),
         position=_floats(dataset, "ImagePositionPatient", 3),
         orientation=_floats(dataset, "ImageOrientationPatient", 6),
         spacing=spacing,
         thickness_mm=abs(float(thickness)) if thickness else None,
     )
+
+
+def _number(dataset: Any, keyword: str, default: float) -> float:
+    value = dataset.get(keyword)
+    return default if value is None else float(value)
 
 
 def _floats(dataset: Any, keyword: str, count: int) -> tuple[float, ...] | None:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfseg.errors import DataError
-from tfseg.io.dicom.headers import DAMAGE, Header, lenient
+from tfseg.io.dicom.headers import Header, damage, lenient
 
 
 def decode(headers: tuple[Header, ...], what: str) -> NDArray[Any]:
@@ -43,7 +43,8 @@ def _slice(header: Header, what: str) -> NDArray[Any]:
     """Return the stored values (y, x); MONOCHROME1, where less is brighter, is inverted."""
     try:
         pixels: NDArray[Any] = header.dataset.pixel_array
-    except (*DAMAGE, OSError) as error:
+        bits, signed = int(header.dataset.BitsStored), bool(header.dataset.PixelRepresentation)
+    except damage() as error:
         text = " ".join(str(error).split())[:160]
         raise DataError(
             f"{what}: the pixels of {header.name} cannot be decoded ({text})."
@@ -53,27 +54,21 @@ def _slice(header: Header, what: str) -> NDArray[Any]:
             f"{what}: the header of {header.name} says {header.rows} x {header.columns} pixels; "
             f"decoded {pixels.shape}."
         )
-    if header.dataset.get("PhotometricInterpretation") == "MONOCHROME1":
-        bits = int(header.dataset.BitsStored)
+    if header.inverted:
         # Mirror the range of the stored type: 0..2^b-1, or -2^(b-1)..2^(b-1)-1.
-        top = -1 if header.dataset.PixelRepresentation else (1 << bits) - 1
+        top = -1 if signed else (1 << bits) - 1
         pixels = (np.int64(top) - pixels.astype(np.int64)).astype(pixels.dtype)
     return pixels
 
 
 def _rescaled(stored: NDArray[Any], headers: tuple[Header, ...], what: str) -> NDArray[Any]:
-    scales = []
     for header in headers:
-        slope, intercept = (
-            float(header.dataset.get(keyword, default) or default)
-            for keyword, default in (("RescaleSlope", 1.0), ("RescaleIntercept", 0.0))
-        )
-        if not np.isfinite([slope, intercept]).all() or slope == 0:
+        if not np.isfinite([header.slope, header.intercept]).all() or header.slope == 0:
             raise DataError(
                 f"{what}: RescaleSlope and RescaleIntercept must be finite and the slope not 0; "
-                f"{header.name} has {slope:g} and {intercept:g}."
+                f"{header.name} has {header.slope:g} and {header.intercept:g}."
             )
-        scales.append((slope, intercept))
+    scales = [(header.slope, header.intercept) for header in headers]
     if all(scale == (1.0, 0.0) for scale in scales):
         return stored
     dtype: np.dtype[Any] = np.dtype(np.float32)
