@@ -13,6 +13,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from tfseg.errors import ConfigError
 from tfseg.inference.windows import window_starts, window_weights
 from tfseg.plan import Plan
 from tfseg.preprocess.resample import Shape, resample_linear, source_positions
@@ -52,7 +53,7 @@ def slabs(image: NDArray[np.float32], network: Network, plan: Plan) -> Iterator[
                     * weights[1][row][:, np.newaxis]
                     * weights[2][column]
                 )
-                answer = network(np.ascontiguousarray(batch)).reshape(*window, -1)
+                answer = _ask(network, batch, plan.num_classes).reshape(*window, -1)
                 target = open_slab[:, y : y + window[1], x : x + window[2]]
                 target += answer * weight[..., np.newaxis]
         last = index + 1 == len(starts[0])
@@ -120,6 +121,17 @@ def probability_array(
     """
     full = np.concatenate([np.copy(slab) for _, slab in slabs(image, network, plan)])
     return full if shape is None else resample_linear(full, shape)
+
+
+def _ask(network: Network, batch: NDArray[np.float32], classes: int) -> NDArray[np.float32]:
+    answer = network(np.ascontiguousarray(batch))
+    wanted = (*batch.shape[:-1], classes)
+    if answer.shape != wanted:
+        raise ConfigError(
+            f"a network must answer {wanted} for a window of the plan, one probability a voxel and "
+            f"label; got {answer.shape}. Use the plan it was trained with, and padding=same."
+        )
+    return answer
 
 
 def _pad(image: NDArray[Any], window: tuple[int, ...]) -> tuple[NDArray[Any], list[int]]:
