@@ -54,9 +54,7 @@ class AdaptiveAveragePooling(keras.layers.Layer):
         return {**super().get_config(), "bins": self.bins}
 
 
-def pyramid_pooling(
-    x: Any, *, bins: tuple[int, ...], norm: str, activation: str, name: str
-) -> Any:
+def pyramid_pooling(x: Any, *, bins: tuple[int, ...], norm: str, activation: str, name: str) -> Any:
     """Pyramid pooling module of PSPNet: pooled context at several scales, concatenated to ``x``.
 
     Each of the n ``bins`` becomes a 1x1 convolution to c / n channels, resized back; the result

@@ -57,7 +57,7 @@ def build_pspnet(
     the input's size.
     """
     inputs = keras.Input(input_shape, name="image")
-    style = {"norm": config.norm, "activation": config.activation}
+    style: dict[str, Any] = {"norm": config.norm, "activation": config.activation}
     stages = residual_trunk(
         inputs,
         depth=config.backbone,

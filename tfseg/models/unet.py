@@ -103,7 +103,7 @@ def build_unet(input_shape: tuple[int | None, ...], num_classes: int, config: UN
             x = keras.layers.Dropout(config.dropout, name=f"encoder{level}_dropout")(x)
         skips.append(x)
 
-    logits = []
+    logits: list[Any] = []
     for level in reversed(range(config.depth - 1)):
         filters = _filters(config, level)
         x = transposed_conv(x, filters=filters, stride=strides[level], name=f"up{level}")
