@@ -25,7 +25,7 @@ from rich.table import Table
 from tfseg.io import read_volume
 
 FORMATS = ("savedmodel", "onnx", "tensorrt")
-TEST_CASE = "ct_901"
+TEST_CASE = "abdomen_901"
 
 
 def main() -> None:

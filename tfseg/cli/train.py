@@ -44,7 +44,7 @@ def train(run: str | None, resume: bool, as_json: bool, **given: Any) -> None:
     from tfseg.cli.console import note, print_json
     from tfseg.files import remove_partials
     from tfseg.quiet import import_tensorflow
-    from tfseg.runs import existing_run, mark_latest, new_run_folder
+    from tfseg.runs import existing_run, new_run_folder
     from tfseg.training.run import Setup, train_run
 
     if resume:
@@ -55,8 +55,6 @@ def train(run: str | None, resume: bool, as_json: bool, **given: Any) -> None:
     else:
         setup, folder = _new_setup(given, run)
         folder = new_run_folder(setup.config.model, str(folder) if folder else None)
-    setup.save(folder)
-    mark_latest(folder)
     note(_describe(setup, folder))
     manifest = train_run(setup, folder, resume=resume, track=_track)
     metrics = _evaluate(setup.config, folder, quiet=as_json)

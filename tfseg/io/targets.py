@@ -32,6 +32,11 @@ def label_targets(inputs: Sequence[str], output: str) -> list[tuple[Path, Path]]
                 "Name a folder as output."
             )
         return [(scans[0], target)]
+    if target.is_file():
+        raise ConfigError(
+            f"label maps are written as {', '.join(_OUTPUTS)}; got the existing file {target}. "
+            "Name a folder, or a file with one of these suffixes."
+        )
     pairs = [(scan, target / (volume_stem(scan) + _suffix(scan))) for scan in scans]
     names: dict[Path, Path] = {}
     for scan, path in pairs:

@@ -18,7 +18,7 @@ from tfseg.pipeline.cache import prepare_cases
 from tfseg.pipeline.patches import PatchSampler
 from tfseg.plan import Plan
 from tfseg.planning import Budget, make_plan, network_options, take_fingerprint
-from tfseg.runs import CACHE
+from tfseg.runs import CACHE, mark_latest
 
 Track = Callable[[Iterable[Case], str], Iterable[Case]]
 
@@ -61,11 +61,13 @@ def plan_run(
     fold = None if config.fold == "all" else config.fold
     training, _ = dataset.split(fold, config.seed)
     budget = _budget(config)
+    dims = plan_settings.get("dims", dataset.dims if plan is None else plan.dims)
+    if dims not in (2, 3):
+        raise ConfigError(f"dims must be 2 or 3; got {dims!r}.")
     if plan is None:
         fingerprint = take_fingerprint(
             dataset, training, lambda cases: track(cases, "Looking at the data")
         )
-        dims = plan_settings.get("dims", dataset.dims)
         plan = make_plan(dataset, fingerprint, budget, dims)
     if plan_settings:
         plan = Plan.parse({**plan.model_dump(), **plan_settings}, "the plan with --set")
@@ -144,12 +146,13 @@ def train_run(setup: Setup, folder: Path, *, resume: bool, track: Track) -> Mani
         versions=_versions(tf.__version__, keras.__version__),
         format="run",
         model=config.model,
-        config={
-            **model_config(config.model, **config.options).model_dump(mode="json"),
-        },
+        config=model_config(config.model, **config.options).model_dump(mode="json"),
         plan=plan,
     )
+    # Everything that can be refused has been: only now does the run appear on disk.
+    setup.save(folder)
     manifest.save(folder, "manifest.json")
+    mark_latest(folder)
     try:
         progress = trainer.train()
     except tf.errors.ResourceExhaustedError as error:

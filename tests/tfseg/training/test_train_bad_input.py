@@ -31,7 +31,11 @@ Command = Callable[..., tuple[int, str, str]]
         (["--model", "unet", "--time-budget", "0m"], "above 0; got '0m'"),
         (["--model", "unet", "--set", "learning_rate=-1"], "learning_rate"),
         (["--model", "unet", "--set", "patch_size=16,16"], "patch_size must have dims=3"),
-        (["--model", "unet", "--set", "patch_size=15,16,16"], "must be divisible by"),
+        (
+            ["--model", "unet", "--set", "patch_size=15,16,16", "--set", "depth=2"]
+            + ["--set", "strides=[[2,2,2]]"],
+            "must be divisible by (2, 2, 2); got (15, 16, 16)",
+        ),
         (["--model", "unet", "--set", "augmentation.flip=q"], "augmentation.flip"),
         (["--model", "unet", "--set", "dims=4"], "dims"),
         (["--model", "unet", "--config", "missing.json"], "configuration is missing"),

@@ -17,12 +17,16 @@ from tfseg.models import load_run
 Command = Callable[..., tuple[int, str, str]]
 
 
+def _history(run: str | Path) -> list[dict[str, str]]:
+    return list(csv.DictReader((Path(run) / "history.csv").read_text().splitlines()))
+
+
 def test_a_run_leaves_everything_behind(
     tfseg: Command, balls: Path, tmp_path: Path, tiny: tuple[str, ...]
 ) -> None:
     code, out, err = tfseg(
         "train", "--model", "unet", "--data", balls, "--epochs", 8, "--json",
-        "--run", "runs/a", *tiny, "--set", "validate_every=4",
+        "--run", "runs/a", *tiny, "--set", "validate_every=4", "--set", "learning_rate=0.01",
     )  # fmt: skip
     assert code == 0, err
     outcome = json.loads(out)
@@ -36,7 +40,7 @@ def test_a_run_leaves_everything_behind(
         assert (run / name).is_file(), name
     assert any((run / "tensorboard").iterdir())
     assert not list(run.rglob("*.partial"))
-    rows = list(csv.DictReader((run / "history.csv").open()))
+    rows = _history(run)
     assert [row["epoch"] for row in rows] == [str(number) for number in range(1, 9)]
     assert float(rows[-1]["loss"]) < 0.8 * float(rows[0]["loss"])
     model, manifest = load_run(run)
@@ -75,11 +79,11 @@ def test_mixed_precision_trains_in_float16_and_keeps_float32_variables(
             *tiny, "--set", "mixed_precision=true",
         )  # fmt: skip
         assert code == 0, err
-        model, _ = load_run("r")
+        model = keras.saving.load_model("r/model.keras", compile=False)
         assert model.get_layer("encoder0_1_conv").compute_dtype == "float16"
         assert model.get_layer("logits0").compute_dtype == "float32"
         assert {str(variable.dtype) for variable in model.trainable_variables} == {"float32"}
-        losses = [float(row["loss"]) for row in csv.DictReader(Path("r/history.csv").open())]
+        losses = [float(row["loss"]) for row in _history("r")]
         assert np.isfinite(losses).all()
     finally:
         keras.mixed_precision.set_dtype_policy("float32")
@@ -93,7 +97,7 @@ def test_a_time_budget_ends_the_run(tfseg: Command, balls: Path, tiny: tuple[str
     assert code == 0, err
     training = json.loads(out)["training"]
     assert training["epochs"] >= 1
-    rows = list(csv.DictReader(Path("r/history.csv").open()))
+    rows = _history("r")
     assert rows[-1]["val_dice"]  # the last epoch is always measured
     assert float(rows[-1]["learning_rate"]) < 1e-3 or len(rows) == 1
 
