@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tfseg.artifact import FILE_NAME, digest_files
 from tfseg.errors import ConfigError, ParityError
 from tfseg.files import atomic_path, write_json
 from tfseg_export.formats import Settings, settings
@@ -80,6 +79,7 @@ def export_run(
     if name is not None:
         _check_name(name)
 
+    from tfseg.artifact import digest_files
     from tfseg.quiet import import_tensorflow
 
     import_tensorflow()
@@ -142,6 +142,8 @@ def _target(out: Path, name: str, chosen: Settings) -> Path:
                 f"replaced. Leave --version out to get {max(taken) + 1}."
             )
         return base / str(version)
+    from tfseg.artifact import FILE_NAME
+
     target = out / f"{name}-{chosen.format.name}"
     if target.exists() and not (target / FILE_NAME).is_file():
         raise ConfigError(
