@@ -15,7 +15,7 @@ EXTRAS = {
     "openvino": ["openvino>=2026.1"],
     "serving": ["tensorflow-serving-api>=2.21,<2.22"],
 }
-EXTRAS["all"] = sorted({need for name in ("tensorrt", "openvino", "serving") for need in EXTRAS[name]})
+EXTRAS["all"] = [*EXTRAS["tensorrt"], *EXTRAS["openvino"], *EXTRAS["serving"]]
 EXTRAS["dev"] = [
     *EXTRAS["tensorrt"],
     *EXTRAS["serving"],
@@ -61,9 +61,7 @@ setup(
         "protobuf>=5.28",
         "pydantic>=2.9",
         "pydicom>=3.0",
-        "pylibjpeg>=2.0",
-        "pylibjpeg-libjpeg>=2.2",
-        "pylibjpeg-openjpeg>=2.3",
+        "python-gdcm>=3.0.24",
         "rich>=13.7",
         "scipy>=1.13",
         "SimpleITK>=2.4",

@@ -41,9 +41,7 @@ def track(items: Sequence[_Item], what: str) -> Iterator[_Item]:
     from rich.progress import track as rich_track
 
     console = Console(stderr=True)
-    yield from rich_track(
-        items, description=what, console=console, disable=not console.is_terminal
-    )
+    yield from rich_track(items, description=what, console=console, disable=not console.is_terminal)
 
 
 @contextmanager

@@ -23,7 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "phantom": ("tfseg.cli.phantom:phantom", "Make a synthetic data set with exact labels."),
     "check": ("tfseg.cli.check:check", "Check every case of a data set before training."),
     "import-dicom": ("tfseg.cli.import_dicom:import_dicom", "Turn a DICOM folder into volumes."),
-    "plan": ("tfseg.cli.plan:plan", "Choose spacing, patch, normalisation and batch for a data set."),
+    "plan": ("tfseg.cli.plan:plan", "Choose spacing, patch and batch for a data set."),
     "train": ("tfseg.cli.train:train", "Train a network."),
     "evaluate": ("tfseg.cli.evaluate:evaluate", "Measure predictions against reference labels."),
     "predict": ("tfseg.cli.predict:predict", "Segment scans with a run or an exported model."),

@@ -61,9 +61,7 @@ def predict(
         raise TfsegError(f"{len(failed)} of {len(pairs)} scans could not be segmented.")
 
 
-def _segment(
-    predictor: Predictor, scan: Path, target: Path, probabilities: bool
-) -> list[float]:
+def _segment(predictor: Predictor, scan: Path, target: Path, probabilities: bool) -> list[float]:
     import numpy as np
 
     from tfseg.cli.console import share_bar

@@ -53,8 +53,8 @@ def train(run: str | None, resume: bool, as_json: bool, **given: Any) -> None:
         setup = _resumed(Setup.load(folder), given)
         import_tensorflow()
     else:
-        setup, folder = _new_setup(given, run)
-        folder = new_run_folder(setup.config.model, str(folder) if folder else None)
+        setup = _new_setup(given, run)
+        folder = new_run_folder(setup.config.model, run)
     note(_describe(setup, folder))
     manifest = train_run(setup, folder, resume=resume, track=_track)
     metrics = _evaluate(setup.config, folder, quiet=as_json)
@@ -67,7 +67,7 @@ def train(run: str | None, resume: bool, as_json: bool, **given: Any) -> None:
         click.echo(f"{folder}: trained {manifest.training['steps']} steps")
 
 
-def _new_setup(given: dict[str, Any], run: str | None) -> tuple[Setup, str | None]:
+def _new_setup(given: dict[str, Any], run: str | None) -> Setup:
     from tfseg.config import TrainConfig, parse_settings, split_settings
     from tfseg.errors import ConfigError
     from tfseg.files import read_json
@@ -99,7 +99,7 @@ def _new_setup(given: dict[str, Any], run: str | None) -> tuple[Setup, str | Non
     plan = Plan.load(given["plan_file"]) if given["plan_file"] else None
     if data is None:
         config = config.model_copy(update={"data": str(_builtin_data(run, config.seed))})
-    return plan_run(config, plan_settings, plan, _track), run
+    return plan_run(config, plan_settings, plan, _track)
 
 
 def _options(given: dict[str, Any]) -> dict[str, Any]:

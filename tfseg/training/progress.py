@@ -51,14 +51,13 @@ class TrainingDisplay:
 
     def epoch(self, number: int, loss: float, dice: float | None, left_s: float) -> None:
         """Show epoch ``number`` (from 1) as finished; ``dice`` where it was measured."""
-        fields = {"loss": f"{loss:.4f}", "left": format_seconds(left_s)}
+        left = format_seconds(left_s)
+        self._bar.update(self._task, completed=number, loss=f"{loss:.4f}", left=left)
         if dice is not None:
-            fields["dice"] = f"{dice:.4f}"
-        self._bar.update(self._task, completed=number, **fields)
+            self._bar.update(self._task, dice=f"{dice:.4f}")
         if not self._console.is_terminal and dice is not None:
             self._console.print(
-                f"epoch {number}/{self._epochs}  loss {loss:.4f}  Dice {dice:.4f}  "
-                f"{format_seconds(left_s)} left",
+                f"epoch {number}/{self._epochs}  loss {loss:.4f}  Dice {dice:.4f}  {left} left",
                 highlight=False,
             )
 

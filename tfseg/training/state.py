@@ -41,9 +41,7 @@ class Progress:
     history: list[dict[str, float | int | None]] = field(default_factory=list)
 
 
-def save_state(
-    path: Path, model: Any, optimizer: Any, progress: Progress
-) -> None:
+def save_state(path: Path, model: Any, optimizer: Any, progress: Progress) -> None:
     """Write a checkpoint; the old one stays until the new one is whole."""
     arrays = {name: variable.numpy() for name, variable in _named(model, optimizer).items()}
     counters = json.dumps(dataclasses.asdict(progress))

@@ -106,9 +106,7 @@ class Trainer:
     def _epoch(self, display: TrainingDisplay) -> None:
         config, progress = self.config, self.progress
         started = time.monotonic()
-        done = run_progress(
-            progress.epoch, config.epochs, progress.elapsed_s, config.time_budget_s
-        )
+        done = run_progress(progress.epoch, config.epochs, progress.elapsed_s, config.time_budget_s)
         rate = poly_rate(config.initial_rate, done)
         self.optimizer.learning_rate.assign(rate)
         loss = self._train_steps(progress.epoch, display)

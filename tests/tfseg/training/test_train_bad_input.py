@@ -32,8 +32,16 @@ Command = Callable[..., tuple[int, str, str]]
         (["--model", "unet", "--set", "learning_rate=-1"], "learning_rate"),
         (["--model", "unet", "--set", "patch_size=16,16"], "patch_size must have dims=3"),
         (
-            ["--model", "unet", "--set", "patch_size=15,16,16", "--set", "depth=2"]
-            + ["--set", "strides=[[2,2,2]]"],
+            [
+                "--model",
+                "unet",
+                "--set",
+                "patch_size=15,16,16",
+                "--set",
+                "depth=2",
+                "--set",
+                "strides=[[2,2,2]]",
+            ],
             "must be divisible by (2, 2, 2); got (15, 16, 16)",
         ),
         (["--model", "unet", "--set", "augmentation.flip=q"], "augmentation.flip"),
