@@ -82,7 +82,7 @@ def segment_array(
     Args:
         progress: called with the finished share in (0, 1] after every slab.
     """
-    shape = image.shape[:3] if shape is None else shape  # type: ignore[assignment]
+    shape = image.shape[:3] if shape is None else shape
     labels = np.empty(shape, np.uint8)
     z_position, y_position, x_position = (
         source_positions(extent, wanted)

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zipfile
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,7 +93,7 @@ def _write(dataset: Dataset, case: Case, plan: Plan, target: Path) -> None:
         np.savez(temporary / "places.npz", **_places(labels, plan.num_classes))
 
 
-def _places(labels: NDArray[np.uint8], classes: int) -> dict[str, NDArray[np.int32]]:
+def _places(labels: NDArray[np.uint8], classes: int) -> dict[str, Any]:
     rng = np.random.default_rng(0)  # which voxels are kept must not depend on the run
     found = {}
     for value in range(1, classes):
@@ -105,7 +107,10 @@ def _places(labels: NDArray[np.uint8], classes: int) -> dict[str, NDArray[np.int
 
 def _open(folder: Path, case_id: str) -> PreparedCase:
     try:
-        with np.load(folder / "places.npz", allow_pickle=False) as stored:
+        with (
+            (folder / "places.npz").open("rb") as file,
+            np.load(file, allow_pickle=False) as stored,
+        ):
             places = {int(value): stored[value] for value in stored.files}
         return PreparedCase(
             case_id,
@@ -113,7 +118,7 @@ def _open(folder: Path, case_id: str) -> PreparedCase:
             np.load(folder / "label.npy", mmap_mode="r", allow_pickle=False),
             places,
         )
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(f"the cached case {folder} is damaged. Delete it and run again.") from error
 
 

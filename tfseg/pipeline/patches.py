@@ -106,7 +106,7 @@ class PatchSampler:
                 angles[1:] = 0
             matrix = matrix @ self._rotation(angles)
         if zoom:
-            factor = rng.uniform(*sorted(rule.scale))
+            factor = rng.uniform(min(rule.scale), max(rule.scale))
             matrix = matrix / factor
             if self.plan.dims == 2:
                 matrix[0, 0] = 1.0
@@ -134,11 +134,13 @@ class PatchSampler:
             image = image + noise * np.float32(rng.uniform(0, rule.noise_std))
         if rng.random() < rule.contrast_p:
             mean = image.mean(dtype=np.float64).astype(np.float32)
-            image = (image - mean) * np.float32(rng.uniform(*sorted(rule.contrast))) + mean
+            image = (image - mean) * np.float32(
+                rng.uniform(min(rule.contrast), max(rule.contrast))
+            ) + mean
         if rule.brightness > 0 and rng.random() < rule.brightness_p:
             image = image + np.float32(rng.uniform(-rule.brightness, rule.brightness))
         if rng.random() < rule.gamma_p:
-            image = _gamma(image, rng.uniform(*sorted(rule.gamma)))
+            image = _gamma(image, rng.uniform(min(rule.gamma), max(rule.gamma)))
         return image
 
 
@@ -186,7 +188,11 @@ def _sample(volume, labels, matrix, centre, image, label):  # type: ignore[no-un
                     for c in range(channels):
                         image[i, j, k, c] = 0
                     continue
-                label[i, j, k] = labels[int(z + 0.5), int(y + 0.5), int(x + 0.5)]
+                # 0.49999999999999994 + 0.5 rounds to 1.0: keep the last voxel the last.
+                nearest_z = min(int(z + 0.5), depth - 1)
+                nearest_y = min(int(y + 0.5), height - 1)
+                nearest_x = min(int(x + 0.5), width - 1)
+                label[i, j, k] = labels[nearest_z, nearest_y, nearest_x]
                 z = min(max(z, 0.0), depth - 1.0)
                 y = min(max(y, 0.0), height - 1.0)
                 x = min(max(x, 0.0), width - 1.0)

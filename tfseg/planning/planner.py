@@ -57,7 +57,7 @@ def make_plan(dataset: Dataset, fingerprint: Fingerprint, budget: Budget, dims: 
     """
     if dims == 3 and dataset.dims == 2:
         raise ConfigError(
-            f"{dataset.name} holds single images; a 3D network needs volumes. Use --set dims=2."
+            f"{dataset.name} holds single images; a 3D network needs volumes. Choose dims 2."
         )
     single = dataset.dims == 2
     spacing = None if single else _spacing(fingerprint)
@@ -92,7 +92,8 @@ def _spacing(fingerprint: Fingerprint) -> np.ndarray:
         others = np.delete(spacing, axis)
         if spacing[axis] > _ANISOTROPIC * others.max():
             spacing[axis] = np.percentile(fingerprint.spacings_mm[:, axis], 10)
-    return np.round(spacing, 4)
+    # Digits that count, not decimals: a microscope's voxels are nanometres.
+    return np.array([float(f"{size:.5g}") for size in spacing])
 
 
 def _patch(median: np.ndarray, voxels: int) -> tuple[int, ...]:
@@ -115,20 +116,20 @@ def _round_up(size: float) -> int:
 def _pooling(plan: Plan) -> tuple[tuple[int, ...], ...]:
     """Choose per-axis pooling factors: fine axes first until voxels are about isotropic.
 
-    An axis is halved while it stays at 4 voxels or more and divisible; an axis more than twice
-    as coarse as the finest waits.
+    An axis is halved while it stays at 4 voxels or more and divisible; an axis twice as coarse
+    as the finest of those, or coarser, waits. Axes that can shrink no further hold nobody up.
     """
     edge = list(plan.patch_size)
     spacing = list(plan.spacing_mm or (1.0,) * plan.dims)
     strides: list[tuple[int, ...]] = []
     while len(strides) < _DEEPEST - 1:
-        finest = min(spacing)
-        step = tuple(
-            2 if size % 2 == 0 and size // 2 >= _SMALLEST_EDGE and mm < 2 * finest else 1
-            for size, mm in zip(edge, spacing, strict=True)
-        )
-        if max(step) == 1:
+        divisible = [size % 2 == 0 and size // 2 >= _SMALLEST_EDGE for size in edge]
+        if not any(divisible):
             break
+        finest = min(mm for mm, can in zip(spacing, divisible, strict=True) if can)
+        step = tuple(
+            2 if can and mm < 2 * finest else 1 for mm, can in zip(spacing, divisible, strict=True)
+        )
         strides.append(step)
         edge = [size // factor for size, factor in zip(edge, step, strict=True)]
         spacing = [mm * factor for mm, factor in zip(spacing, step, strict=True)]
