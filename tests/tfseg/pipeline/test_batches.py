@@ -1,0 +1,45 @@
+"""Batches: patch numbers in order whatever the start and the threads."""
+
+import time
+
+import numpy as np
+import pytest
+
+from tfseg.pipeline.batches import patch_batches
+from tfseg.plan import Channel, Plan, Scale
+
+
+class Numbered:
+    """A sampler that answers with its index; odd ones take longer."""
+
+    plan = Plan(
+        dims=3,
+        spacing_mm=None,
+        patch_size=(2, 3, 4),
+        batch_size=2,
+        channels=(Channel(name="a", normalisation=Scale()),),
+        labels=("background", "organ"),
+    )
+
+    def __call__(self, index):
+        time.sleep(0.002 * (index % 3))
+        return np.full((2, 3, 4, 1), index, np.float32), np.full((2, 3, 4), index % 256, np.uint8)
+
+
+def numbers(**options):
+    batches = patch_batches(Numbered(), batch_size=4, **options)
+    return [images[:, 0, 0, 0, 0].numpy().tolist() for images, _ in batches]
+
+
+@pytest.mark.parametrize("workers", [1, 2, 5])
+@pytest.mark.parametrize("first", [0, 3])
+def test_step_s_holds_the_same_patches_whatever_comes_before(first, workers):
+    steps = numbers(first_step=first, last_step=7, workers=workers)
+    assert steps == [[4 * s, 4 * s + 1, 4 * s + 2, 4 * s + 3] for s in range(first, 7)]
+
+
+def test_shapes_are_known():
+    images, labels = patch_batches(Numbered(), batch_size=4, first_step=0, last_step=1).element_spec
+    assert images.shape == (4, 2, 3, 4, 1)
+    assert labels.shape == (4, 2, 3, 4)
+    assert (images.dtype, labels.dtype) == ("float32", "uint8")

@@ -1,0 +1,136 @@
+"""Prepared volumes on disk: what is written, when it is reused, what damages it."""
+
+import os
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tfseg.datasets import open_dataset
+from tfseg.errors import DataError
+from tfseg.pipeline import cache
+from tfseg.pipeline.cache import prepare_cases
+from tfseg.plan import Channel, Plan, Scale, ZScore
+from tfseg.preprocess import prepare, prepare_label
+
+
+def plan(spacing=(2.0, 1.0, 1.0), labels=("background", "liver", "lesion"), **changes):
+    return Plan(
+        dims=3,
+        spacing_mm=spacing,
+        patch_size=(4, 4, 4),
+        batch_size=1,
+        channels=(Channel(name="CT", normalisation=changes.pop("rule", Scale(scale=10))),),
+        labels=labels,
+        **changes,
+    )
+
+
+@pytest.fixture
+def dataset(write_msd):
+    rng = np.random.default_rng(0)
+    cases = []
+    for spacing in ((2.0, 1.0, 1.0), (4.0, 0.5, 2.0)):
+        image = rng.integers(-100, 100, (6, 8, 10)).astype(np.int16)
+        label = np.zeros(image.shape, np.uint8)
+        label[1:4, 2:6, 3:7] = 1
+        cases.append((image, label, spacing))
+    return open_dataset(write_msd(cases, labels=("background", "liver", "lesion")))
+
+
+def test_voxels_are_the_prepared_ones(dataset, tmp_path):
+    prepared = prepare_cases(dataset, dataset.cases, plan(), tmp_path)
+    assert [case.id for case in prepared] == ["case_0", "case_1"]
+    for case, source in zip(prepared, dataset.cases, strict=True):
+        image, label = (volume.canonical()[0] for volume in dataset.load(source))
+        np.testing.assert_array_equal(case.image, prepare(image, plan()))
+        np.testing.assert_array_equal(case.label, prepare_label(label, plan()))
+        assert isinstance(case.image, np.memmap)
+        assert case.image.dtype == np.float32
+        assert case.label.dtype == np.uint8
+        # Class 2 is in neither case: it has no places and cannot be drawn.
+        assert set(case.places) == {1}
+        assert {tuple(place) for place in case.places[1]} == {
+            tuple(place) for place in np.argwhere(case.label == 1)
+        }
+
+
+def test_places_are_sampled_where_there_are_many(write_msd, tmp_path):
+    label = np.ones((20, 20, 20), np.uint8)
+    dataset = open_dataset(write_msd([(label.astype(np.int16), label, (1, 1, 1))]))
+    wanted = plan((1.0, 1.0, 1.0), ("background", "organ"))
+    (case,) = prepare_cases(dataset, dataset.cases, wanted, tmp_path)
+    assert len({tuple(place) for place in case.places[1]}) == 4096
+
+
+def test_a_second_run_prepares_nothing(dataset, tmp_path, monkeypatch):
+    first = prepare_cases(dataset, dataset.cases, plan(), tmp_path)
+    monkeypatch.setattr(cache, "prepare", lambda *_: pytest.fail("prepared again"))
+    again = prepare_cases(
+        dataset, dataset.cases, plan().model_copy(update={"overlap": 0.2}), tmp_path
+    )
+    for one, other in zip(first, again, strict=True):
+        np.testing.assert_array_equal(one.image, other.image)
+        np.testing.assert_array_equal(one.places[1], other.places[1])
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        plan((1.0, 1.0, 1.0)),
+        plan(rule=ZScore()),
+        plan(rule=Scale(scale=11)),
+    ],
+)
+def test_a_plan_that_changes_voxels_has_a_cache_of_its_own(dataset, tmp_path, other):
+    prepare_cases(dataset, dataset.cases, plan(), tmp_path)
+    prepare_cases(dataset, dataset.cases, other, tmp_path)
+    assert len(list(tmp_path.glob("*/case_0"))) == 2
+
+
+def test_a_changed_file_is_prepared_again(dataset, tmp_path):
+    prepare_cases(dataset, dataset.cases, plan(), tmp_path / "cache")
+    file = dataset.cases[0].label
+    os.utime(file, ns=(1, file.stat().st_mtime_ns + 1))
+    prepare_cases(dataset, dataset.cases, plan(), tmp_path / "cache")
+    assert len(list((tmp_path / "cache").iterdir())) == 2
+
+
+def test_other_labels_are_prepared_again(dataset, tmp_path):
+    prepare_cases(dataset, dataset.cases, plan(), tmp_path / "cache")
+    renamed = replace(dataset, labels=("background", "a", "b"))
+    prepare_cases(renamed, dataset.cases, plan(), tmp_path / "cache")
+    assert len(list((tmp_path / "cache").iterdir())) == 2
+
+
+@pytest.mark.parametrize("name", ["image.npy", "label.npy", "places.npz"])
+@pytest.mark.parametrize("damage", ["cut", "empty", "missing", "rubbish"])
+def test_a_damaged_cache_says_what_to_delete(dataset, tmp_path, name, damage):
+    prepare_cases(dataset, dataset.cases, plan(), tmp_path / "cache")
+    (file,) = (tmp_path / "cache").glob(f"*/case_1/{name}")
+    content = file.read_bytes()
+    file.unlink()
+    if damage != "missing":
+        file.write_bytes({"cut": content[:-40], "empty": b"", "rubbish": b"\0" * 64}[damage])
+    with pytest.raises(DataError, match=r"the cached case .*case_1 is damaged\. Delete it"):
+        prepare_cases(dataset, dataset.cases, plan(), tmp_path / "cache")
+
+
+def test_a_bad_case_leaves_nothing_half_written(dataset, tmp_path):
+    dataset.cases[1].image.write_bytes(b"no NIfTI")
+    with pytest.raises(DataError, match=r"case_1\.nii\.gz"):
+        prepare_cases(dataset, dataset.cases, plan(), tmp_path / "cache")
+    left = {path.name for path in (tmp_path / "cache").glob("*/*")}
+    assert left <= {"case_0"}
+
+
+def test_progress_sees_every_case(dataset, tmp_path):
+    seen = []
+
+    def progress(cases):
+        for case in cases:
+            yield case
+            seen.append(case.id)
+
+    prepare_cases(dataset, dataset.cases, plan(), tmp_path / "cache", progress)
+    assert seen == ["case_0", "case_1"]
