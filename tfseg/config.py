@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from typing import Annotated, Any, Literal
 
@@ -27,7 +28,7 @@ class AugmentationConfig(BaseModel):
         gamma: range of the exponent applied to the patch scaled to [0, 1].
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     flip: Annotated[str, Field(pattern="^[zyx]*$")] = "zyx"
     rotation_degrees: Annotated[float, Field(ge=0, le=180)] = 30.0
@@ -68,13 +69,13 @@ class TrainConfig(BaseModel):
         weights: a ``.keras``, ``.weights.h5`` or run folder to start from.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     model: str
     options: dict[str, Any] = Field(default_factory=dict)
     data: str
     fold: Annotated[int, Field(ge=0)] | Literal["all"] = 0
-    epochs: Annotated[int, Field(ge=1, le=100_000)] = 40
+    epochs: Annotated[int, Field(ge=1, le=100_000)] = 100
     steps_per_epoch: Annotated[int, Field(ge=1, le=100_000)] = 50
     time_budget_s: Annotated[float, Field(gt=0)] | None = None
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
@@ -106,6 +107,12 @@ class TrainConfig(BaseModel):
             raise ConfigError(f"{source}: {first_problem(error)}.") from error
 
 
+# What --set may give; the other three have options of their own.
+_RUN_KEYS = tuple(
+    key for key in TrainConfig.model_fields if key not in {"model", "options", "data"}
+)
+
+
 def parse_duration(text: str) -> float:
     """Return seconds from ``90s``, ``30m``, ``2h``, ``1d`` or a plain number of seconds.
 
@@ -114,7 +121,7 @@ def parse_duration(text: str) -> float:
     """
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd]?)", text.strip())
     seconds = float(match[1]) * _UNITS_S[match[2] or "s"] if match else 0.0
-    if seconds <= 0:
+    if not 0 < seconds < math.inf:
         raise ConfigError(f"a time must be like 90s, 30m or 2h and above 0; got {text!r}.")
     return seconds
 
@@ -151,11 +158,12 @@ def split_settings(
     run: dict[str, Any] = {}
     plan: dict[str, Any] = {}
     network: dict[str, Any] = {}
+    parts: dict[str, Any] = {}
     for key, value in settings.items():
         head, dot, tail = key.partition(".")
         if head == "augmentation" and dot:
-            run.setdefault("augmentation", {})[tail] = value
-        elif key in TrainConfig.model_fields and key not in {"model", "options", "data"}:
+            parts[tail] = value
+        elif key in _RUN_KEYS:
             run[key] = value
         elif key in Plan.model_fields:
             plan[key] = value
@@ -163,13 +171,20 @@ def split_settings(
             network[key] = value
         else:
             raise _unknown_setting(key, model_options, model)
+    if parts and "augmentation" in run:
+        raise ConfigError(
+            f"--set augmentation is given as a whole and by its part {next(iter(parts))!r}. "
+            "Choose one of the two."
+        )
+    if parts:
+        run["augmentation"] = parts
     return run, plan, network
 
 
 def _unknown_setting(key: str, model_options: tuple[str, ...], model: str) -> ConfigError:
     import difflib
 
-    known = [*TrainConfig.model_fields, *Plan.model_fields, *model_options, "faithful"]
+    known = [*_RUN_KEYS, *Plan.model_fields, *model_options, "faithful"]
     near = difflib.get_close_matches(key, known, n=2, cutoff=0.5)
     hint = f"Did you mean {' or '.join(near)}?" if near else f"{model}: {', '.join(model_options)}."
     return ConfigError(f"no setting is called {key!r}. {hint}")
