@@ -1,0 +1,42 @@
+"""A CT of 512 x 512 x 1000 voxels goes through on a machine of 16 GB."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+_PROGRAM = """
+import resource
+import numpy as np
+from tfseg.artifact import Manifest
+from tfseg.inference.predictor import Predictor
+from tfseg.plan import Channel, ClipZScore, Plan
+from tfseg.volume import Volume
+
+plan = Plan(
+    dims=3, spacing_mm=(1.5, 1.5, 1.5), patch_size=(96, 160, 160), batch_size=1,
+    channels=(Channel(name="CT", normalisation=ClipZScore(low=-1000, high=1000, mean=0, std=300)),),
+    labels=tuple(f"class {number}" for number in range(20)),
+)
+answer = np.full((1, 96, 160, 160, 20), 0.05, np.float32)
+answer[..., 7] = 0.06
+scan = Volume.from_geometry(np.zeros((1000, 512, 512), np.int16), spacing_mm=(1.0, 0.8, 0.8))
+manifest = Manifest(format="run", model="unet", plan=plan)
+labels = Predictor(lambda batch: answer, manifest).predict(scan)
+assert labels.shape == scan.shape
+assert (labels.array[::50] == 7).all()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+
+_MOST_MIB = 10_000  # leaves a machine of 16 GB room for the network itself
+
+
+@pytest.mark.slow
+def test_peak_memory_of_a_long_ct() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _PROGRAM], capture_output=True, text=True, timeout=1800, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) < _MOST_MIB
