@@ -163,6 +163,9 @@ class Server:
 
 def _load_with_tensorflow(folder: Path) -> Servable:
     # Imported at the first load, which comes after the ports and the folders were checked.
+    from tfseg.quiet import import_tensorflow
+
+    import_tensorflow()
     from tfseg_serving.servable import load_servable
 
     return load_servable(folder)
