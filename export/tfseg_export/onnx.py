@@ -9,6 +9,7 @@ tf2onnx folds constants as large as the activations (gigabytes for a window of 9
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +27,8 @@ from tfseg_export.half import to_half
 from tfseg_export.source import Source
 
 OPSET = 18
+
+_CATCH_ERRORS = tf2onnx.constants.ENV_TF2ONNX_CATCH_ERRORS
 
 
 def write(folder: Path, source: Source, settings: Settings) -> dict[str, str]:
@@ -64,7 +67,7 @@ def measure(
 
 def _convert(source: Source) -> Any:
     function = source.classifier(source.window_shape)
-    with _quiet():
+    with _strict():
         model, _ = tf2onnx.convert.from_function(function, function.input_signature, opset=OPSET)
     given = [value.name for value in model.graph.input], [v.name for v in model.graph.output]
     if given != ([INPUT], [OUTPUT]):
@@ -76,12 +79,21 @@ def _convert(source: Source) -> Any:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep tf2onnx from telling the progress of its optimisers; its errors are raised."""
+def _strict() -> Iterator[None]:
+    """Let tf2onnx raise its optimisers' errors and keep their progress to itself.
+
+    By default it copies the graph before each optimiser, which takes as long as the rest of the
+    conversion, and goes on without the one that failed.
+    """
     logger = logging.getLogger("tf2onnx")
-    level = logger.level
+    level, setting = logger.level, os.environ.get(_CATCH_ERRORS)
     logger.setLevel(logging.ERROR)
+    os.environ[_CATCH_ERRORS] = "FALSE"
     try:
         yield
     finally:
         logger.setLevel(level)
+        if setting is None:
+            del os.environ[_CATCH_ERRORS]
+        else:
+            os.environ[_CATCH_ERRORS] = setting

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shutil
@@ -9,7 +10,7 @@ import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,7 +23,7 @@ from tfseg.errors import ParityError
 from tfseg.inference.backends import open_backend
 from tfseg.inference.predictor import Predictor
 from tfseg.volume import Volume
-from tfseg_export import Artifact, export_run
+from tfseg_export import Artifact, export_run, source
 from tfseg_export.export import _target
 from tfseg_export.formats import settings
 
@@ -35,8 +36,13 @@ Export = Callable[..., Artifact]
 
 
 @pytest.fixture(scope="session")
-def exported(run_folder: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Export:
-    """Return a function (run, format, precision) -> artifact that exports each once."""
+def exported(
+    run_folder: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Export]:
+    """Give a function (run, format, precision) -> artifact that exports each once.
+
+    Networks are loaded and traced once for all formats, which is most of an export's time.
+    """
     root = tmp_path_factory.mktemp("exports")
     done: dict[tuple[str, str, str], Artifact] = {}
 
@@ -54,7 +60,9 @@ def exported(run_folder: Callable[[str], Path], tmp_path_factory: pytest.TempPat
             )
         return done[key]
 
-    return export
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(source, "load_source", functools.cache(source.load_source))
+        yield export
 
 
 def _volume(run: str) -> Volume:
@@ -253,11 +261,11 @@ def test_warm_up_records_are_tensorflow_serving_s(exported: Export) -> None:
 
 
 def test_versions_count_up_and_the_highest_is_opened(exported: Export, tmp_path: Path) -> None:
-    source = exported("unet-3d", "savedmodel").path
+    first = exported("unet-3d", "savedmodel").path
     base = tmp_path / "liver"
     assert _target(tmp_path, "liver", settings("savedmodel")) == base / "1"
     for version in ("9", "10"):
-        shutil.copytree(source, base / version)
+        shutil.copytree(first, base / version)
     (base / "9" / "saved_model.pb").unlink()  # opening it would fail
     assert _target(tmp_path, "liver", settings("savedmodel")) == base / "11"
     assert _target(tmp_path, "liver", settings("savedmodel", version=3)) == base / "3"
@@ -308,10 +316,10 @@ def test_failed_parity_keeps_the_artifact_marked_and_refused(
 
     convert = onnx_exporter._convert
 
-    def broken(source: Any) -> Any:
+    def broken(network: Any) -> Any:
         import onnx
 
-        model = convert(source)
+        model = convert(network)
         # The last convolution: no normalisation behind it makes up for the change.
         last = [node for node in model.graph.node if node.op_type == "Conv"][-1]
         weights = next(w for w in model.graph.initializer if w.name == last.input[1])
@@ -375,10 +383,10 @@ def test_an_artifact_that_is_not_finite_fails(value: float) -> None:
     from tfseg_export import parity
 
     answer = np.full((1, 4, 4, 2), 0.5, np.float32)
-    source = SimpleNamespace(reference=lambda _: answer, backend=lambda _: answer)
+    network = SimpleNamespace(reference=lambda _: answer, backend=lambda _: answer)
     windows = parity.Windows((parity.Batch("any", np.zeros((1, 4, 4, 1), np.float32)),), "none")
     records = parity.compare_windows(
-        source,  # type: ignore[arg-type]
+        network,  # type: ignore[arg-type]
         lambda _: np.full_like(answer, value),
         windows,
         parity.GATES["fp32"],
