@@ -32,6 +32,8 @@ def predict(
     from tfseg.io.targets import label_targets
 
     pairs = label_targets(inputs, output)
+    if save_probabilities:
+        _refuse_shared_names([target for _, target in pairs])
     predictor = Predictor.open(model)
     labels = predictor.manifest.plan.labels
     written, failed = [], []
@@ -61,19 +63,38 @@ def predict(
         raise TfsegError(f"{len(failed)} of {len(pairs)} scans could not be segmented.")
 
 
+def _refuse_shared_names(targets: list[Path]) -> None:
+    from tfseg.errors import ConfigError
+
+    seen: dict[Path, Path] = {}
+    for target in targets:
+        other = seen.setdefault(_probabilities_of(target), target)
+        if other != target:
+            raise ConfigError(
+                f"{other} and {target} would both write their probabilities to "
+                f"{_probabilities_of(target)}. Run them into two folders."
+            )
+
+
+def _probabilities_of(target: Path) -> Path:
+    from tfseg.io import volume_stem
+
+    return target.with_name(volume_stem(target) + ".npz")
+
+
 def _segment(predictor: Predictor, scan: Path, target: Path, probabilities: bool) -> list[float]:
     import numpy as np
 
     from tfseg.cli.console import share_bar
     from tfseg.files import atomic_path
-    from tfseg.io import read_volume, volume_stem, write_volume
+    from tfseg.io import read_volume, write_volume
 
     volume = read_volume(scan)
     with share_bar(scan.name) as advance:
         result = predictor.predict(volume, advance)
     write_volume(result, target)
     if probabilities:
-        with atomic_path(target.with_name(volume_stem(target) + ".npz")) as temporary:
+        with atomic_path(_probabilities_of(target)) as temporary:
             np.savez_compressed(temporary, probabilities=predictor.probabilities(volume))
     counts = np.bincount(result.array.ravel(), minlength=predictor.manifest.plan.num_classes)
     voxel_ml = float(np.prod(result.spacing_mm)) / 1000

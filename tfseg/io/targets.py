@@ -21,7 +21,8 @@ def label_targets(inputs: Sequence[str], output: str) -> list[tuple[Path, Path]]
 
     Raises:
         DataError: an input that does not exist.
-        ConfigError: several scans for one output file, or two of the same name.
+        ConfigError: several scans for one output file, two of the same name, an output that
+            would replace a scan, or a file of a format that is not written.
     """
     scans = [scan for given in inputs for scan in _scans(Path(given))]
     target = Path(output)
@@ -31,10 +32,10 @@ def label_targets(inputs: Sequence[str], output: str) -> list[tuple[Path, Path]]
                 f"one output file takes one scan; {len(scans)} were given for {target}. "
                 "Name a folder as output."
             )
-        return [(scans[0], target)]
-    if target.is_file():
+        return _spare_the_scans([(scans[0], target)])
+    if target.is_file() or (volume_suffix(target) and not target.is_dir()):
         raise ConfigError(
-            f"label maps are written as {', '.join(_OUTPUTS)}; got the existing file {target}. "
+            f"label maps are written as {', '.join(_OUTPUTS)}; got the file {target}. "
             "Name a folder, or a file with one of these suffixes."
         )
     pairs = [(scan, target / (volume_stem(scan) + _suffix(scan))) for scan in scans]
@@ -46,6 +47,16 @@ def label_targets(inputs: Sequence[str], output: str) -> list[tuple[Path, Path]]
                 "Rename one, or run them into two folders."
             )
         names[path] = scan
+    return _spare_the_scans(pairs)
+
+
+def _spare_the_scans(pairs: list[tuple[Path, Path]]) -> list[tuple[Path, Path]]:
+    scans = {scan.resolve() for scan, _ in pairs}
+    for scan, path in pairs:
+        if path.resolve() in scans:
+            raise ConfigError(
+                f"the label map of {scan} would replace the scan {path}. Name another output."
+            )
     return pairs
 
 
