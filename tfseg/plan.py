@@ -31,6 +31,12 @@ class ClipZScore(_Record):
     mean: _Finite
     std: _Positive
 
+    @model_validator(mode="after")
+    def _range_is_open(self) -> ClipZScore:
+        if self.low >= self.high:
+            raise ValueError(f"low must be below high; got {self.low} and {self.high}")
+        return self
+
 
 class ZScore(_Record):
     """MR-like normalisation with each volume's own mean and standard deviation."""
@@ -85,6 +91,8 @@ class Plan(_Record):
             value = getattr(self, name)
             if value is not None and len(value) != self.dims:
                 raise ValueError(f"{name} must have dims={self.dims} entries; got {value}")
+        if len(set(self.labels)) != len(self.labels):
+            raise ValueError(f"labels must have different names; got {self.labels}")
         return self
 
     @property
@@ -92,9 +100,7 @@ class Plan(_Record):
         """Number of label values, the background included."""
         return len(self.labels)
 
-    def target_spacing(
-        self, source_mm: tuple[float, float, float]
-    ) -> tuple[float, float, float]:
+    def target_spacing(self, source_mm: tuple[float, float, float]) -> tuple[float, float, float]:
         """Return the voxel size (z, y, x) to resample a volume of ``source_mm`` to."""
         if self.spacing_mm is None:
             return source_mm

@@ -53,8 +53,10 @@ def make_plan(dataset: Dataset, fingerprint: Fingerprint, budget: Budget, dims: 
     """Return the plan for training a network of rank ``dims``.
 
     Raises:
-        ConfigError: a 3D network on single images.
+        ConfigError: another rank, a 3D network on single images, or labels that a plan cannot hold.
     """
+    if dims not in (2, 3):
+        raise ConfigError(f"dims must be 2 or 3; got {dims!r}.")
     if dims == 3 and dataset.dims == 2:
         raise ConfigError(
             f"{dataset.name} holds single images; a 3D network needs volumes. Choose dims 2."
@@ -67,14 +69,15 @@ def make_plan(dataset: Dataset, fingerprint: Fingerprint, budget: Budget, dims: 
     median = np.median(sizes, axis=0)[3 - dims :]
     patch = _patch(median, budget.patch_voxels[dims])
     batch = int(np.clip(budget.step_voxels[dims] // np.prod(patch), 2, 16))
-    return Plan(
-        dims=2 if dims == 2 else 3,
-        spacing_mm=None if spacing is None else tuple(float(s) for s in spacing[3 - dims :]),
-        patch_size=patch,
-        batch_size=batch,
-        channels=_channels(dataset, fingerprint),
-        labels=dataset.labels,
-    )
+    document = {
+        "dims": dims,
+        "spacing_mm": None if spacing is None else spacing[3 - dims :].tolist(),
+        "patch_size": patch,
+        "batch_size": batch,
+        "channels": _channels(dataset, fingerprint),
+        "labels": dataset.labels,
+    }
+    return Plan.parse(document, f"the plan for {dataset.name}")
 
 
 def network_options(model: str, plan: Plan, budget: Budget) -> dict[str, Any]:
