@@ -1,0 +1,114 @@
+"""The command line's frame: exit codes, one line per error, nothing heavy imported."""
+
+import json
+import subprocess
+import sys
+
+import click
+import pytest
+
+from tfseg import __version__
+from tfseg.cli import main
+from tfseg.cli.main import COMMANDS, run
+from tfseg.errors import DataError, TfsegError
+
+
+def probe(monkeypatch, error):
+    """Make ``tfseg models`` raise instead."""
+
+    @click.command()
+    def failing():
+        raise error
+
+    monkeypatch.setattr(main.importlib, "import_module", lambda name: main)
+    monkeypatch.setitem(COMMANDS, "models", ("tfseg.cli.main:probe", "x"))
+    monkeypatch.setattr(main, "probe", failing, raising=False)
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (DataError("no\n  such   thing"), 2, "tfseg: no such thing"),
+        (TfsegError("it failed"), 1, "tfseg: it failed"),
+        (KeyboardInterrupt(), 130, "tfseg: interrupted."),
+        (MemoryError(), 1, "tfseg: out of memory. Use a smaller patch_size or batch_size."),
+        (
+            RuntimeError("some\nlibrary"),
+            1,
+            "tfseg: unexpected RuntimeError: some library (--debug shows where)",
+        ),
+        (click.FileError("f", "hint"), 2, "tfseg: Could not open file 'f': hint"),
+    ],
+)
+def test_errors_become_one_line_and_a_code(monkeypatch, capsys, error, code, line):
+    probe(monkeypatch, error)
+    assert run(["models"]) == code
+    captured = capsys.readouterr()
+    # click answers ^C with a line feed, so that the message starts below it.
+    assert captured.err.lstrip("\n") == f"{line}\n"
+    assert captured.out == ""
+
+
+@pytest.mark.parametrize("error", [DataError("x"), RuntimeError("y"), MemoryError()])
+def test_debug_shows_the_traceback(monkeypatch, error):
+    probe(monkeypatch, error)
+    with pytest.raises(type(error)):
+        run(["--debug", "models"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (["trian"], "unknown command 'trian'. Did you mean train? Valid names: check, "),
+        (["models", "--jsno"], "No such option '--jsno'"),
+        (["models", "extra"], "unexpected extra argument (extra)"),
+        (["predict", "model"], "Missing argument 'INPUT...'"),
+        (["plan"], "Missing argument 'DATA'"),
+        (["plan", "x", "--dims", "4"], "'4' is not one of '2', '3'"),
+        (["--nonsense"], "No such option '--nonsense'"),
+    ],
+)
+def test_bad_input_on_the_command_line(capsys, arguments, part):
+    assert run(arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1
+    assert part in captured.err
+
+
+def test_without_a_command_it_shows_its_help(capsys):
+    assert run([]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("Usage: tfseg")
+    assert all(f"\n  {name} " in out for name in COMMANDS)
+
+
+def test_version(capsys):
+    assert run(["--version"]) == 0
+    assert __version__ in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_for_every_option(name):
+    module, _, function = COMMANDS[name][0].partition(":")
+    command = getattr(__import__(module, fromlist=[function]), function)
+    assert command.help
+    for option in command.params:
+        assert isinstance(option, click.Argument) or option.help, option.name
+
+
+def test_no_help_imports_tensorflow_or_numpy_for_the_list():
+    code = (
+        "import sys, json, contextlib, io\n"
+        "from tfseg.cli.main import run, COMMANDS\n"
+        "with contextlib.redirect_stdout(io.StringIO()): codes = [run(['--help'])]\n"
+        "first = [m for m in ('numpy', 'pydantic', 'tensorflow') if m in sys.modules]\n"
+        "with contextlib.redirect_stdout(io.StringIO()):\n"
+        "    codes += [run([name, '--help']) for name in COMMANDS]\n"
+        "print(json.dumps([codes, first, 'tensorflow' in sys.modules]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    codes, first, tensorflow = json.loads(done.stdout)
+    assert codes == [0] * (1 + len(COMMANDS))
+    assert first == []
+    assert not tensorflow

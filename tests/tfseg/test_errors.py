@@ -1,0 +1,37 @@
+"""The exception tree and its exit codes."""
+
+import pytest
+
+from tfseg import errors
+from tfseg.errors import unknown_name
+
+
+@pytest.mark.parametrize(
+    ("kind", "code"),
+    [
+        (errors.TfsegError, 1),
+        (errors.DivergedError, 1),
+        (errors.ParityError, 1),
+        (errors.InputError, 2),
+        (errors.DataError, 2),
+        (errors.ConfigError, 2),
+        (errors.ServerError, 2),
+    ],
+)
+def test_exit_codes(kind, code):
+    assert kind("x").exit_code == code
+    assert issubclass(kind, errors.TfsegError)
+
+
+def test_wrong_input_is_a_value_error():
+    assert issubclass(errors.InputError, ValueError)
+    assert not issubclass(errors.DivergedError, ValueError)
+
+
+@pytest.mark.parametrize(
+    ("given", "hint"),
+    [("trian", "Did you mean train? "), ("QUERY", "Did you mean query? "), ("xyz", "")],
+)
+def test_unknown_names(given, hint):
+    message = str(unknown_name("command", given, ["train", "query"]))
+    assert message == f"unknown command {given!r}. {hint}Valid names: query, train."
