@@ -34,9 +34,7 @@ class Predictor:
         """Open a run folder or an artifact; see :func:`tfseg.inference.backends.open_backend`."""
         return cls(*open_backend(model))
 
-    def predict(
-        self, volume: Volume, progress: Callable[[float], None] | None = None
-    ) -> Volume:
+    def predict(self, volume: Volume, progress: Callable[[float], None] | None = None) -> Volume:
         """Return the label map (z, y, x) uint8 on the volume's own grid.
 
         Args:
@@ -48,9 +46,7 @@ class Predictor:
         """
         canonical, way = self._canonical(volume)
         image = prepare(canonical, self.manifest.plan)
-        labels = segment_array(
-            image, self.backend, self.manifest.plan, canonical.shape, progress
-        )
+        labels = segment_array(image, self.backend, self.manifest.plan, canonical.shape, progress)
         return volume.with_array(np.ascontiguousarray(way.undo(labels)))
 
     def probabilities(self, volume: Volume) -> NDArray[np.float32]:
