@@ -6,13 +6,14 @@ with connect("grpc://localhost:8500") as client:
 
 from __future__ import annotations
 
+import abc
 import base64
 import contextlib
 import gzip
 import http.client
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 import numpy as np
@@ -29,11 +30,14 @@ _FORM = "grpc://HOST:PORT or http://HOST:PORT"
 _BLOCK = 1 << 16
 
 
-class Client(Protocol):
+class Client(abc.ABC):
     """What both transports offer.
 
     Every method raises :class:`~tfseg.errors.ServerError` when the server cannot be reached,
     does not know the model, the version or the signature, refuses the inputs, or is too late.
+
+    Attributes:
+        url: of the server, as :func:`connect` takes it.
     """
 
     url: str
@@ -46,26 +50,42 @@ class Client(Protocol):
         version: int | None = None,
         timeout_s: float = 600.0,
     ) -> dict[str, NDArray[Any]]:
-        """Run a signature and return its outputs by name; ``version=None`` is the latest."""
-        ...
+        """Run a signature and return its outputs by name; ``version=None`` is the latest.
+
+        Output arrays may be read-only: over gRPC they are views of the answer.
+        """
+        return self._predict(ModelSpec(name, version, signature=signature), inputs, timeout_s)
 
     def metadata(self, name: str, version: int | None = None, timeout_s: float = 60.0) -> Metadata:
         """Return the signatures of a model and the version that has them."""
-        ...
+        return self._metadata(ModelSpec(name, version), timeout_s)
 
     def status(
         self, name: str, version: int | None = None, timeout_s: float = 60.0
     ) -> list[VersionStatus]:
         """Return the state of the versions of a model, newest first."""
-        ...
+        return self._status(ModelSpec(name, version), timeout_s)
 
+    @abc.abstractmethod
     def close(self) -> None:
         """Close the connection."""
-        ...
 
-    def __enter__(self) -> Client: ...
+    def __enter__(self) -> Client:
+        return self
 
-    def __exit__(self, *exception: object) -> None: ...
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    @abc.abstractmethod
+    def _predict(
+        self, spec: ModelSpec, inputs: Mapping[str, NDArray[Any]], timeout_s: float
+    ) -> dict[str, NDArray[Any]]: ...
+
+    @abc.abstractmethod
+    def _metadata(self, spec: ModelSpec, timeout_s: float) -> Metadata: ...
+
+    @abc.abstractmethod
+    def _status(self, spec: ModelSpec, timeout_s: float) -> list[VersionStatus]: ...
 
 
 def connect(url: str, *, compress: bool = False) -> Client:
@@ -91,7 +111,7 @@ def connect(url: str, *, compress: bool = False) -> Client:
     return kind(parts.hostname, port, compress)
 
 
-class GrpcClient:
+class GrpcClient(Client):
     """The API over gRPC, with no bound on the size of messages but protobuf's 2 GiB."""
 
     def __init__(self, host: str, port: int, compress: bool = False) -> None:
@@ -117,16 +137,9 @@ class GrpcClient:
             code = Code(error.code().value[0])
             raise _refusal(self.url, spec, code, error.details() or "", timeout_s) from error
 
-    def predict(
-        self,
-        name: str,
-        inputs: Mapping[str, NDArray[Any]],
-        signature: str = SEGMENT,
-        version: int | None = None,
-        timeout_s: float = 600.0,
+    def _predict(
+        self, spec: ModelSpec, inputs: Mapping[str, NDArray[Any]], timeout_s: float
     ) -> dict[str, NDArray[Any]]:
-        """See :meth:`Client.predict`. Output arrays are read-only views of the answer."""
-        spec = ModelSpec(name, version, signature=signature)
         message = wire.encode_predict_request(spec, inputs)
         if len(message) >= 1 << 31:
             raise ServerError(
@@ -136,18 +149,12 @@ class GrpcClient:
         answer = self._call(wire.PREDICT, message, spec, timeout_s)
         return _decoded(self.url, wire.decode_predict_response, answer)[1]
 
-    def metadata(self, name: str, version: int | None = None, timeout_s: float = 60.0) -> Metadata:
-        """See :meth:`Client.metadata`."""
-        spec = ModelSpec(name, version)
+    def _metadata(self, spec: ModelSpec, timeout_s: float) -> Metadata:
         message = wire.encode_metadata_request(spec)
         answer = self._call(wire.GET_MODEL_METADATA, message, spec, timeout_s)
         return _decoded(self.url, wire.decode_metadata_response, answer)
 
-    def status(
-        self, name: str, version: int | None = None, timeout_s: float = 60.0
-    ) -> list[VersionStatus]:
-        """See :meth:`Client.status`."""
-        spec = ModelSpec(name, version)
+    def _status(self, spec: ModelSpec, timeout_s: float) -> list[VersionStatus]:
         message = wire.encode_status_request(spec)
         answer = self._call(wire.GET_MODEL_STATUS, message, spec, timeout_s)
         return _decoded(self.url, wire.decode_status_response, answer)
@@ -156,14 +163,8 @@ class GrpcClient:
         """Close the channel."""
         self._channel.close()
 
-    def __enter__(self) -> GrpcClient:
-        return self
 
-    def __exit__(self, *exception: object) -> None:
-        self.close()
-
-
-class RestClient:
+class RestClient(Client):
     """The API over HTTP and JSON: for small volumes, and where nothing but HTTP passes."""
 
     def __init__(self, host: str, port: int, compress: bool = False) -> None:
@@ -204,23 +205,17 @@ class RestClient:
             raise _refusal(self.url, spec, code, document or f"HTTP status {status}", timeout_s)
         return document
 
-    def predict(
-        self,
-        name: str,
-        inputs: Mapping[str, NDArray[Any]],
-        signature: str = SEGMENT,
-        version: int | None = None,
-        timeout_s: float = 600.0,
+    def _predict(
+        self, spec: ModelSpec, inputs: Mapping[str, NDArray[Any]], timeout_s: float
     ) -> dict[str, NDArray[Any]]:
-        """See :meth:`Client.predict`; asks for the metadata first, which JSON needs."""
-        # An answer with one output leaves its name out, and JSON has no data types.
-        known = self.metadata(name, version, timeout_s).signatures.get(signature)
-        spec = ModelSpec(name, version, signature=signature)
+        # An answer with one output leaves its name out, and JSON has no data types: ask first.
+        metadata = self.metadata(spec.name, spec.version, timeout_s)
+        known = metadata.signatures.get(spec.signature)
         if known is None:
             raise _refusal(
-                self.url, spec, Code.FAILED_PRECONDITION, f'"{signature}" not found', timeout_s
+                self.url, spec, Code.FAILED_PRECONDITION, f'"{spec.signature}" not found', timeout_s
             )
-        body = _joined(_json_body(signature, inputs, known))
+        body = _joined(_json_body(spec.signature, inputs, known))
         document = self._call("POST", f"{_path(spec)}:predict", spec, timeout_s, body)
         outputs: Any = document.get("outputs") if isinstance(document, dict) else None
         if outputs is not None and len(known.outputs) == 1:
@@ -231,29 +226,23 @@ class RestClient:
             }
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise ServerError(
-                f"{self.url} answers {name!r} with outputs that do not fit its own signature: "
+                f"{self.url} answers {spec.name!r} with outputs that do not fit its own signature: "
                 f"{error}. Is it a model server?"
             ) from error
 
-    def metadata(self, name: str, version: int | None = None, timeout_s: float = 60.0) -> Metadata:
-        """See :meth:`Client.metadata`."""
-        spec = ModelSpec(name, version)
+    def _metadata(self, spec: ModelSpec, timeout_s: float) -> Metadata:
         document = self._call("GET", f"{_path(spec)}/metadata", spec, timeout_s, None)
         try:
             signatures = document["metadata"]["signature_def"]["signature_def"]
             return Metadata(
-                name,
+                spec.name,
                 int(document["model_spec"]["version"]),
                 {key: _signature_from_json(one) for key, one in signatures.items()},
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise _no_model_server(self.url, error) from error
 
-    def status(
-        self, name: str, version: int | None = None, timeout_s: float = 60.0
-    ) -> list[VersionStatus]:
-        """See :meth:`Client.status`."""
-        spec = ModelSpec(name, version)
+    def _status(self, spec: ModelSpec, timeout_s: float) -> list[VersionStatus]:
         document = self._call("GET", _path(spec), spec, timeout_s, None)
         try:
             return [
@@ -270,12 +259,6 @@ class RestClient:
 
     def close(self) -> None:
         """Nothing stays open between calls."""
-
-    def __enter__(self) -> RestClient:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
 
 
 # The first code of each status that TF-Serving answers with.

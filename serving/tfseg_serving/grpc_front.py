@@ -18,7 +18,7 @@ import grpc
 from tfseg.errors import ConfigError
 from tfseg_serving import wire
 from tfseg_serving.core import Core
-from tfseg_serving.status import Code, StatusError
+from tfseg_serving.status import Code, StatusError, invalid_argument
 from tfseg_serving.wire import ModelSpec, WireError
 
 _LOG = logging.getLogger(__name__)
@@ -145,13 +145,12 @@ class GrpcFront:
         spec, fields = wire.decode_spec_request(message)
         spec = _named(spec)
         if not fields:
-            raise StatusError(
-                Code.INVALID_ARGUMENT,
-                "GetModelMetadataRequest must specify at least one metadata_field",
+            raise invalid_argument(
+                "GetModelMetadataRequest must specify at least one metadata_field"
             )
         for name in fields:
             if name != wire.SIGNATURE_DEF:
-                raise StatusError(Code.INVALID_ARGUMENT, f"Metadata field {name} is not supported")
+                raise invalid_argument(f"Metadata field {name} is not supported")
         with self._core.models.use(spec.name, spec.version, spec.label) as (version, servable):
             return wire.encode_metadata_response(
                 ModelSpec(spec.name, version), servable.signature_defs
@@ -160,7 +159,7 @@ class GrpcFront:
     def _status(self, message: bytes, context: Any) -> bytes:
         spec, _ = wire.decode_spec_request(message)
         if spec is None:
-            raise StatusError(Code.INVALID_ARGUMENT, "Missing ModelSpec")
+            raise invalid_argument("Missing ModelSpec")
         return wire.encode_status_response(self._core.models.status(spec.name, spec.version))
 
 
@@ -174,9 +173,9 @@ def port_in_use(option: str, host: str, port: int) -> str:
 
 def _named(spec: ModelSpec | None) -> ModelSpec:
     if spec is None:
-        raise StatusError(Code.INVALID_ARGUMENT, "Missing ModelSpec")
+        raise invalid_argument("Missing ModelSpec")
     if not spec.name:
-        raise StatusError(Code.INVALID_ARGUMENT, "ModelSpec has no name specified.")
+        raise invalid_argument("ModelSpec has no name specified.")
     return spec
 
 

@@ -19,7 +19,7 @@ from typing import Any, Literal, Protocol
 
 from numpy.typing import NDArray
 
-from tfseg_serving.status import Code, StatusError
+from tfseg_serving.status import Code, StatusError, invalid_argument
 from tfseg_serving.wire import Signature, VersionStatus, WireError
 
 _LOG = logging.getLogger(__name__)
@@ -356,9 +356,7 @@ class ModelManager:
         if not any(one.config.labels for one in self._models.values()):
             raise StatusError(Code.UNAVAILABLE, f"Model labels does not init yet.{label}")
         if model is None or label not in model.config.labels:
-            raise StatusError(
-                Code.INVALID_ARGUMENT, f"Unrecognized servable version label: {label}"
-            )
+            raise invalid_argument(f"Unrecognized servable version label: {label}")
         return model.config.labels[label]
 
     def status(self, name: str, version: int | None = None) -> list[VersionStatus]:

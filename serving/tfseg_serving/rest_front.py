@@ -23,7 +23,7 @@ from tfseg_serving import json_tensor
 from tfseg_serving.core import Core
 from tfseg_serving.grpc_front import port_in_use
 from tfseg_serving.json_tensor import format_error, format_predict_response
-from tfseg_serving.status import Code, StatusError
+from tfseg_serving.status import Code, StatusError, invalid_argument
 from tfseg_serving.wire import Signature, TensorInfo, VersionStatus
 
 _LOG = logging.getLogger(__name__)
@@ -328,13 +328,13 @@ class _Handler(BaseHTTPRequestHandler):
                 )
             raise self._malformed()
         if not name:
-            raise StatusError(Code.INVALID_ARGUMENT, "Missing model name in request.")
+            raise invalid_argument("Missing model name in request.")
         if verb == "metadata":
             return self._metadata(name, version, label)
         return _status_json(self.server.core.models.status(name, version))
 
     def _malformed(self) -> StatusError:
-        return StatusError(Code.INVALID_ARGUMENT, f"Malformed request: {self.command} {self.path}")
+        return invalid_argument(f"Malformed request: {self.command} {self.path}")
 
     def _predict(self, name: str, version: int | None, label: str, body: bytes) -> bytes:
         core = self.server.core
@@ -349,9 +349,8 @@ class _Handler(BaseHTTPRequestHandler):
                     servables.append(servable)
                     found: Signature | None = servable.signatures.get(signature)
                     if found is None:
-                        raise StatusError(
-                            Code.INVALID_ARGUMENT,
-                            f'Serving signature name: "{signature}" not found in signature def',
+                        raise invalid_argument(
+                            f'Serving signature name: "{signature}" not found in signature def'
                         )
                     return found.inputs
 

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 from tfseg_serving import wire
-from tfseg_serving.status import Code, StatusError
+from tfseg_serving.status import Code, StatusError, invalid_argument
 from tfseg_serving.wire import Signature, WireError
 
 WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
@@ -46,7 +46,7 @@ def load_servable(folder: Path) -> SavedModelServable:
         raise _status_of(error) from error
     except (OSError, ValueError, KeyError) as error:
         # import_graph_def reports a graph it cannot take as ValueError or KeyError.
-        raise StatusError(Code.INVALID_ARGUMENT, f"cannot load {folder}: {error}") from error
+        raise invalid_argument(f"cannot load {folder}: {error}") from error
     try:
         _warm_up(servable, folder / WARMUP_FILE)
     except BaseException:
@@ -143,7 +143,7 @@ class SavedModelServable:
             raise _status_of(error) from error
         except (ValueError, TypeError) as error:
             # A tensor that is no placeholder keeps its static shape, which Python checks.
-            raise StatusError(Code.INVALID_ARGUMENT, str(error)) from error
+            raise invalid_argument(str(error)) from error
         except RuntimeError as error:
             if not self._closed:
                 raise
@@ -160,34 +160,29 @@ class SavedModelServable:
         sent, known = set(inputs), set(signature.inputs)
         missing = known - sent - set(defaults)
         if len(sent) > len(known) or len(sent | set(defaults)) < len(known):
-            raise StatusError(
-                Code.INVALID_ARGUMENT,
+            raise invalid_argument(
                 f"input size does not match signature: {len(sent)}!={len(known)} "
                 f"len({_braces(sent)}) != len({_braces(known)}). "
                 f"Sent extra: {_braces(sent - known)}. "
-                f"Missing but required: {_braces(missing)}.",
+                f"Missing but required: {_braces(missing)}."
             )
         feeds: dict[str, NDArray[Any]] = {}
         for position, (alias, info) in enumerate(sorted(signature.inputs.items())):
             value = inputs.get(alias, defaults.get(alias))
             if value is None:
-                raise StatusError(
-                    Code.INVALID_ARGUMENT,
+                raise invalid_argument(
                     f"Signature input alias: {alias}(feed name: {info.tensor}) not found in "
                     f"request and no default value provided. Inputs expected to be in the set "
-                    f"{_braces(known)}.",
+                    f"{_braces(known)}."
                 )
             if isinstance(value, WireError):
-                raise StatusError(
-                    Code.INVALID_ARGUMENT, f"tensor parsing error: {alias}: {value}"
-                ) from value
+                raise invalid_argument(f"tensor parsing error: {alias}: {value}") from value
             given = wire.data_type_of(value)
             if given.number != info.dtype:
                 expected = wire.DATA_TYPES.get(info.dtype)
-                raise StatusError(
-                    Code.INVALID_ARGUMENT,
+                raise invalid_argument(
                     f"Expects arg[{position}] to be "
-                    f"{expected.name if expected else info.dtype} but {given.name} is provided",
+                    f"{expected.name if expected else info.dtype} but {given.name} is provided"
                 )
             feeds[info.tensor] = value
         return feeds
@@ -245,13 +240,12 @@ def _wanted(signature: Signature, output_filter: Sequence[str]) -> list[str]:
     seen: set[str] = set()
     for alias in output_filter:
         if alias not in signature.outputs:
-            raise StatusError(
-                Code.INVALID_ARGUMENT,
+            raise invalid_argument(
                 f"output tensor alias not found in signature: {alias} Outputs expected to be "
-                f"in the set {_braces(signature.outputs)}.",
+                f"in the set {_braces(signature.outputs)}."
             )
         if alias in seen:
-            raise StatusError(Code.INVALID_ARGUMENT, f"duplicate output tensor alias: {alias}")
+            raise invalid_argument(f"duplicate output tensor alias: {alias}")
         seen.add(alias)
     return list(output_filter)
 
@@ -294,16 +288,13 @@ def _warm_up(servable: SavedModelServable, path: Path) -> None:
             return
         count += 1
         if count > MAX_WARMUP_RECORDS:
-            raise StatusError(
-                Code.INVALID_ARGUMENT,
-                f"Number of warmup records exceeds the maximum: {MAX_WARMUP_RECORDS}",
+            raise invalid_argument(
+                f"Number of warmup records exceeds the maximum: {MAX_WARMUP_RECORDS}"
             )
         try:
             request = wire.decode_warmup_request(record)
         except WireError as error:
-            raise StatusError(
-                Code.INVALID_ARGUMENT, f"Failed to parse warmup record {count}: {error}"
-            ) from error
+            raise invalid_argument(f"Failed to parse warmup record {count}: {error}") from error
         if request is None:
             raise StatusError(
                 Code.UNIMPLEMENTED, f"warmup record {count} is no PredictLog; write it as one"

@@ -63,3 +63,8 @@ class StatusError(Exception):
 
     def __str__(self) -> str:
         return f"{self.code.name}: {self.message}"
+
+
+def invalid_argument(message: str) -> StatusError:
+    """Return the error for a request that is not what it should be."""
+    return StatusError(Code.INVALID_ARGUMENT, message)
