@@ -125,6 +125,7 @@ def train_run(setup: Setup, folder: Path, *, resume: bool, track: Track) -> Mani
     with strategy.scope():
         shape = (*plan.patch_size, len(plan.channels))
         model = build(config.model, shape, plan.num_classes, **config.options)
+        _check_output_size(model, plan)
         if config.weights and not resume:
             load_weights(model, config.weights)
     check_memory(model, plan.batch_size // replicas, plan.patch_size, replicas)
@@ -173,6 +174,16 @@ def train_run(setup: Setup, folder: Path, *, resume: bool, track: Track) -> Mani
     manifest = manifest.model_copy(update={"training": summary})
     manifest.save(folder, "manifest.json")
     return manifest
+
+
+def _check_output_size(model: Any, plan: Plan) -> None:
+    """Refuse a network whose full output is not as large as its input: labels would not fit."""
+    size = tuple(model.outputs[0].shape[1:-1])
+    if size != plan.patch_size:
+        raise ConfigError(
+            f"training needs an output of the patch's size; patch_size {plan.patch_size} gives "
+            f"{size}. Use padded convolutions: --set padding=same."
+        )
 
 
 def _budget(config: TrainConfig) -> Budget:

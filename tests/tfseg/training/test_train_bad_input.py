@@ -44,6 +44,14 @@ Command = Callable[..., tuple[int, str, str]]
             ],
             "must be divisible by (2, 2, 2); got (15, 16, 16)",
         ),
+        (
+            [
+                *("--model", "unet", "--set", "padding=valid", "--set", "pooling=max"),
+                *("--set", "patch_size=20,20,20", "--set", "depth=2"),
+                *("--set", "strides=[[2,2,2]]"),
+            ],
+            "patch_size (20, 20, 20) gives (4, 4, 4)",
+        ),
         (["--model", "unet", "--set", "augmentation.flip=q"], "augmentation.flip"),
         (["--model", "unet", "--set", "dims=4"], "dims"),
         (["--model", "unet", "--config", "missing.json"], "configuration is missing"),
