@@ -11,15 +11,28 @@ import click
 if TYPE_CHECKING:
     from tfseg.inference.predictor import Predictor
 
+_SUFFIXES = {"nifti": (".nii.gz", ".nii"), "png": (".png",)}
+
 
 @click.command()
 @click.argument("model", type=click.Path())
 @click.argument("inputs", nargs=-1, required=True, type=click.Path(), metavar="INPUT...")
 @click.option("-o", "--output", required=True, type=click.Path(), help="File or folder to write.")
+@click.option(
+    "--format",
+    "format_name",
+    type=click.Choice(list(_SUFFIXES)),
+    help="Of the label maps. [by OUTPUT's suffix; in a folder png for pictures, else nifti]",
+)
 @click.option("--save-probabilities", is_flag=True, help="Also write <name>.npz, (z, y, x, class).")
 @click.option("--json", "as_json", is_flag=True, help="Print what was written as JSON.")
 def predict(
-    model: str, inputs: tuple[str, ...], output: str, save_probabilities: bool, as_json: bool
+    model: str,
+    inputs: tuple[str, ...],
+    output: str,
+    format_name: str | None,
+    save_probabilities: bool,
+    as_json: bool,
 ) -> None:
     """Segment scans with a run or an exported model.
 
@@ -31,7 +44,7 @@ def predict(
     from tfseg.inference.predictor import Predictor
     from tfseg.io.targets import label_targets
 
-    pairs = label_targets(inputs, output)
+    pairs = label_targets(inputs, output, _SUFFIXES[format_name] if format_name else ())
     if save_probabilities:
         _refuse_shared_names([target for _, target in pairs])
     predictor = Predictor.open(model)

@@ -12,12 +12,15 @@ _PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".gif", ".bmp")
 _OUTPUTS = (".nii.gz", ".nii", ".mha", ".nrrd", ".png")
 
 
-def label_targets(inputs: Sequence[str], output: str) -> list[tuple[Path, Path]]:
+def label_targets(
+    inputs: Sequence[str], output: str, suffixes: tuple[str, ...] = ()
+) -> list[tuple[Path, Path]]:
     """Pair every scan with the label map to write for it.
 
     An input is a file, a folder of volume files (all of them are meant), or a DICOM folder. One
     scan may have an output file; otherwise the output is a folder and each label map takes its
-    scan's name, ``.png`` for pictures and ``.nii.gz`` for all else.
+    scan's name and the first of ``suffixes`` (default: ``.png`` for pictures and ``.nii.gz`` for
+    all else).
 
     Raises:
         DataError: an input that does not exist.
@@ -32,13 +35,20 @@ def label_targets(inputs: Sequence[str], output: str) -> list[tuple[Path, Path]]
                 f"one output file takes one scan; {len(scans)} were given for {target}. "
                 "Name a folder as output."
             )
+        if suffixes and volume_suffix(target) not in suffixes:
+            raise ConfigError(
+                f"a file of this format must end in {' or '.join(suffixes)}; got {target}."
+            )
         return _spare_the_scans([(scans[0], target)])
     if target.is_file() or (volume_suffix(target) and not target.is_dir()):
         raise ConfigError(
             f"label maps are written as {', '.join(_OUTPUTS)}; got the file {target}. "
             "Name a folder, or a file with one of these suffixes."
         )
-    pairs = [(scan, target / (volume_stem(scan) + _suffix(scan))) for scan in scans]
+    pairs = [
+        (scan, target / (volume_stem(scan) + (suffixes[0] if suffixes else _suffix(scan))))
+        for scan in scans
+    ]
     names: dict[Path, Path] = {}
     for scan, path in pairs:
         if path in names:

@@ -37,6 +37,14 @@ def test_a_folder_means_its_volumes_by_name(scans):
     ]
 
 
+def test_a_format_decides_the_suffix(scans):
+    made = label_targets(["in"], "out", (".nii.gz", ".nii"))
+    assert [target.name for _, target in made] == ["a.nii.gz", "b.nii.gz", "eye.nii.gz"]
+    assert label_targets(["in/eye.png"], "seg.nii", (".nii.gz", ".nii"))
+    with pytest.raises(ConfigError, match=r"must end in \.nii\.gz or \.nii; got seg\.png"):
+        label_targets(["in/eye.png"], "seg.png", (".nii.gz", ".nii"))
+
+
 def test_a_folder_without_volume_files_is_a_dicom_folder(scans):
     assert pairs(["series", "in/b.nii.gz"], "out") == [
         ("series", "out/series.nii.gz"),
