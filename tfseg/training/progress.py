@@ -1,37 +1,30 @@
-"""What a person sees while a run goes on: a bar on a terminal, a line an epoch elsewhere."""
+"""What a person sees while a run goes on: a bar on a terminal, a line a validation elsewhere."""
 
 from __future__ import annotations
 
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    SpinnerColumn,
-    TextColumn,
-)
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn
 
 
 class TrainingDisplay:
-    """A progress bar over epochs with loss, Dice and time left."""
+    """A progress bar over the run, by epochs or time, with loss, Dice and time left."""
 
-    def __init__(self, epochs: int) -> None:
+    def __init__(self) -> None:
         self._console = Console(stderr=True)
-        self._epochs = epochs
         self._bar = Progress(
             SpinnerColumn(),
-            TextColumn("epoch"),
-            MofNCompleteColumn(),
+            TextColumn("epoch {task.fields[epoch]}"),
             BarColumn(),
+            TaskProgressColumn(),
             TextColumn("loss {task.fields[loss]}"),
             TextColumn("Dice {task.fields[dice]}"),
             TextColumn("{task.fields[left]} left"),
             console=self._console,
             disable=not self._console.is_terminal,
         )
-        self._task = self._bar.add_task("train", total=epochs, loss="-", dice="-", left="-")
+        self._task = self._bar.add_task("", total=1.0, epoch=1, loss="-", dice="-", left="-")
 
     def __enter__(self) -> TrainingDisplay:
         self._bar.start()
@@ -45,20 +38,20 @@ class TrainingDisplay:
     ) -> None:
         self._bar.stop()
 
-    def step(self, epoch: int, share: float, loss: float) -> None:
-        """Show that ``share`` of epoch ``epoch`` (from 0) is done."""
-        self._bar.update(self._task, completed=epoch + share, loss=f"{loss:.4f}")
+    def step(self, epoch: int, done: float, loss: float) -> None:
+        """Show that ``done`` of the run, in [0, 1], is finished, in epoch ``epoch`` (from 1)."""
+        self._bar.update(self._task, completed=done, epoch=epoch, loss=f"{loss:.4f}")
 
     def epoch(self, number: int, loss: float, dice: float | None, left_s: float) -> None:
         """Show epoch ``number`` (from 1) as finished; ``dice`` where it was measured."""
         left = format_seconds(left_s)
-        self._bar.update(self._task, completed=number, loss=f"{loss:.4f}", left=left)
-        if dice is not None:
-            self._bar.update(self._task, dice=f"{dice:.4f}")
-        if not self._console.is_terminal and dice is not None:
+        self._bar.update(self._task, loss=f"{loss:.4f}", left=left)
+        if dice is None:
+            return
+        self._bar.update(self._task, dice=f"{dice:.4f}")
+        if not self._console.is_terminal:
             self._console.print(
-                f"epoch {number}/{self._epochs}  loss {loss:.4f}  Dice {dice:.4f}  {left} left",
-                highlight=False,
+                f"epoch {number}  loss {loss:.4f}  Dice {dice:.4f}  {left} left", highlight=False
             )
 
 

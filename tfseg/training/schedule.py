@@ -10,7 +10,7 @@ def poly_rate(initial: float, progress: float) -> float:
     return float(initial * max(0.0, 1.0 - progress) ** _POWER)
 
 
-def run_progress(epoch: int, epochs: int, elapsed_s: float, time_budget_s: float | None) -> float:
+def run_progress(epoch: float, epochs: int, elapsed_s: float, time_budget_s: float | None) -> float:
     """Return the finished share of a run, the larger of epochs' and time's, in [0, 1]."""
     by_time = elapsed_s / time_budget_s if time_budget_s else 0.0
     return min(1.0, max(epoch / epochs, by_time))

@@ -91,7 +91,7 @@ class Trainer:
         """
         config, progress = self.config, self.progress
         writer = tf.summary.create_file_writer(str(self.folder / "tensorboard"))
-        with TrainingDisplay(config.epochs) as display, writer.as_default():
+        with TrainingDisplay() as display, writer.as_default():
             while progress.epoch < config.epochs:
                 if progress.epoch and time_is_up(
                     progress.elapsed_s, progress.epoch_s, config.time_budget_s
@@ -147,6 +147,7 @@ class Trainer:
             first_step=epoch * steps,
             last_step=(epoch + 1) * steps,
         )
+        started = time.monotonic()
         losses: list[float] = []
         waiting: list[Any] = []
         for number, batch in enumerate(
@@ -158,7 +159,13 @@ class Trainer:
                 waiting.clear()
                 if not math.isfinite(sum(losses)):
                     self._diverged(epoch, losses)
-                display.step(epoch, number / steps, losses[-1])
+                done = run_progress(
+                    epoch + number / steps,
+                    self.config.epochs,
+                    self.progress.elapsed_s + time.monotonic() - started,
+                    self.config.time_budget_s,
+                )
+                display.step(epoch + 1, done, losses[-1])
         return float(np.mean(losses))
 
     def _diverged(self, epoch: int, losses: list[float]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tfseg.training.progress import format_seconds
 from tfseg.training.schedule import poly_rate, run_progress, time_is_up
 
 
@@ -32,3 +33,11 @@ def test_an_epoch_starts_while_at_least_half_of_it_fits() -> None:
     assert not time_is_up(50, 19, 60)
     assert time_is_up(50, 20, 60)
     assert not time_is_up(1e9, 1e9, None)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(-1, "0s"), (44.6, "45s"), (60, "1m00s"), (725, "12m05s"), (3600, "1h00m"), (11_220, "3h07m")],
+)
+def test_time_left_is_short_to_read(seconds: float, text: str) -> None:
+    assert format_seconds(seconds) == text
