@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import os
+from pathlib import Path
 from typing import Any
 
 from tfseg.errors import ConfigError
 
 # Activations are kept for the backward pass, their gradients beside them, and a convolution's
-# workspace on top; measured on both networks in 2D and 3D this bounds the peak from above.
+# workspace on top. An estimate, within a factor of about two of the peaks seen with both
+# networks: it tells what cannot possibly fit, not what just about will.
 _COPIES = 3
 _BYTES = 4
 
@@ -24,17 +26,27 @@ def training_bytes(model: Any, batch_size: int) -> int:
     return _BYTES * (_COPIES * voxels * batch_size + 4 * weights)
 
 
-def check_memory(model: Any, batch_size: int, patch_size: tuple[int, ...], replicas: int) -> None:
-    """Refuse a step that the machine's memory cannot hold.
+def _machine_bytes() -> int:
+    """Return the memory this process may use: the machine's, or its container's share."""
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    try:
+        share = Path("/sys/fs/cgroup/memory.max").read_text().strip()
+    except OSError:
+        return machine
+    return min(machine, int(share)) if share.isdecimal() else machine
+
+
+def check_memory(model: Any, batch_size: int, patch_size: tuple[int, ...]) -> None:
+    """Refuse a step on the CPU that the machine's memory cannot hold.
 
     Raises:
         ConfigError: the estimate is above the machine's memory; names patch and batch.
     """
     need = training_bytes(model, batch_size)
-    have = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    have = _machine_bytes()
     if need > have:
         raise ConfigError(
             f"a training step must fit in memory ({have / 2**30:.0f} GiB); patch_size "
-            f"{patch_size} with batch_size {batch_size} on {replicas} device(s) needs about "
+            f"{patch_size} with batch_size {batch_size} needs about "
             f"{need / 2**30:.0f} GiB. Use a smaller patch_size, batch_size or base_filters."
         )

@@ -128,7 +128,8 @@ def train_run(setup: Setup, folder: Path, *, resume: bool, track: Track) -> Mani
         _check_output_size(model, plan)
         if config.weights and not resume:
             load_weights(model, config.weights)
-    check_memory(model, plan.batch_size // replicas, plan.patch_size, replicas)
+    if config.replicas or not gpu_count():
+        check_memory(model, plan.batch_size, plan.patch_size)
 
     trainer = Trainer(
         model=model,
