@@ -3,8 +3,8 @@
 #
 #   docker build -t tfseg .                                  CPU
 #   docker build -t tfseg:gpu --build-arg VARIANT=gpu .      NVIDIA GPU, CUDA from the wheels
-#   docker run --rm -v "$PWD:/work" --user "$(id -u):$(id -g)" tfseg train --model unet
-#   docker run --rm --gpus all -v "$PWD:/work" --user "$(id -u):$(id -g)" tfseg:gpu train --model unet
+#   docker run --rm -v "$PWD:/data" --user "$(id -u):$(id -g)" tfseg train --model unet
+#   docker run --rm --gpus all -v "$PWD:/data" --user "$(id -u):$(id -g)" tfseg:gpu train --model unet
 
 ARG PYTHON=3.11
 
@@ -33,7 +33,7 @@ ENV PATH=/opt/tfseg/bin:$PATH \
     NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility
 USER tfseg
-WORKDIR /work
+WORKDIR /data
 # The REST and gRPC ports of `tfseg serve --host 0.0.0.0`.
 EXPOSE 8501 8500
 ENTRYPOINT ["tfseg"]
