@@ -172,3 +172,29 @@ def test_deep_supervision_heads_are_trained_and_then_left_out(tfseg: Command, ba
     with np.load("r/checkpoints/last.npz") as stored:
         saved = len([name for name in stored.files if name.startswith("model/")])
     assert saved > len(model.variables)
+
+
+def test_fold_all_trains_on_every_case_and_measures_none(
+    tfseg: Command, balls: Path, tiny: tuple[str, ...]
+) -> None:
+    code, out, err = tfseg(
+        "train", "--model", "unet", "--data", balls, "--epochs", 1, "--run", "r", "--json",
+        "--fold", "all", *tiny,
+    )  # fmt: skip
+    assert code == 0, err
+    outcome = json.loads(out)
+    assert (outcome["training"]["cases"], outcome["training"]["held_out_cases"]) == (5, 0)
+    assert outcome["metrics"] == {}
+    assert Path("r/report.html").is_file()
+    assert _history("r")[0]["val_dice"] == ""
+
+
+def test_a_finished_run_goes_on_when_it_is_given_more_epochs(
+    tfseg: Command, balls: Path, tiny: tuple[str, ...]
+) -> None:
+    command = ("train", "--model", "unet", "--data", balls, "--epochs", 1, "--run", "r", *tiny)
+    assert tfseg(*command)[0] == 0
+    code, out, err = tfseg("train", "--resume", "--epochs", 3, "--json")
+    assert code == 0, err
+    assert json.loads(out)["training"]["epochs"] == 3
+    assert [row["epoch"] for row in _history("r")] == ["1", "2", "3"]
