@@ -13,7 +13,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tfseg.errors import DataError
+from tfseg.errors import DataError, TfsegError
+
+_PREFIX, _SUFFIX = ".tfseg-", ".partial"
+_DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS}
+_FULL_BYTES = 1 << 20  # a disk with less than this left has just refused a write
 
 
 @contextmanager
@@ -28,13 +32,15 @@ def atomic_path(target: str | os.PathLike[str]) -> Iterator[Path]:
         DataError: the disk is full, or the folder cannot be written.
     """
     target = Path(target)
+    made = _missing_parents(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        holder = Path(tempfile.mkdtemp(prefix=".tfseg-", suffix=".partial", dir=target.parent))
+        holder = Path(tempfile.mkdtemp(prefix=_PREFIX, suffix=_SUFFIX, dir=target.parent))
     except OSError as error:
         raise _write_error(target, error) from error
     # A folder of our own gives the temporary the target's exact name and one place to clean.
     temporary = holder / target.name
+    done = False
     try:
         yield temporary
         if temporary.is_dir():
@@ -43,17 +49,39 @@ def atomic_path(target: str | os.PathLike[str]) -> Iterator[Path]:
             with temporary.open("rb") as handle:
                 os.fsync(handle.fileno())
             os.replace(temporary, target)
-    except OSError as error:
-        if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS}:
+        done = True
+    except TfsegError:
+        raise
+    except Exception as error:
+        # Libraries report a full disk in their own words, often without its error number.
+        said = os.strerror(errno.ENOSPC) in str(error)
+        if said or shutil.disk_usage(holder).free < _FULL_BYTES:
+            raise _write_error(target, OSError(errno.ENOSPC, "")) from error
+        if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
             raise _write_error(target, error) from error
         raise
     finally:
         shutil.rmtree(holder, ignore_errors=True)
+        if not done:
+            _remove_empty(made)
+
+
+def _missing_parents(target: Path) -> list[Path]:
+    """Return the folders above ``target`` that do not exist yet, innermost first."""
+    return [folder for folder in target.parents if not folder.exists()]
+
+
+def _remove_empty(folders: list[Path]) -> None:
+    for folder in folders:
+        try:
+            folder.rmdir()
+        except OSError:
+            return  # it holds something by now, so it and its parents stay
 
 
 def remove_partials(folder: str | os.PathLike[str]) -> None:
     """Remove what killed writers left in ``folder``; nobody else may be writing there."""
-    for left in Path(folder).rglob(".tfseg-*.partial"):
+    for left in Path(folder).rglob(f"{_PREFIX}*{_SUFFIX}"):
         shutil.rmtree(left, ignore_errors=True)
 
 
@@ -65,12 +93,19 @@ def _replace_folder(new: Path, target: Path, holder: Path) -> None:
 
 
 def _write_error(target: Path, error: OSError) -> DataError:
+    # Inside another atomic write, name the place that the person asked for.
+    kept = [part for part in target.parts if not _is_partial(part)]
+    target = Path(*kept)
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
         return DataError(f"cannot write {target}: the disk is full. Free some space and try again.")
     return DataError(
         f"cannot write {target}: {error.strerror or error}. "
         "Choose an output folder that exists on a writable disk."
     )
+
+
+def _is_partial(name: str) -> bool:
+    return name.startswith(_PREFIX) and name.endswith(_SUFFIX)
 
 
 def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:

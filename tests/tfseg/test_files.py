@@ -93,3 +93,33 @@ def test_sha256_of_more_than_one_block(tmp_path: Path) -> None:
     data = os.urandom((1 << 20) + 17)
     files.write_bytes(tmp_path / "a", data)
     assert files.sha256(tmp_path / "a") == hashlib.sha256(data).hexdigest()
+
+
+def test_a_library_that_words_a_full_disk_in_its_own_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = type("Usage", (), {"free": 1000})
+    monkeypatch.setattr(files.shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(DataError, match="disk is full"), files.atomic_path(tmp_path / "x.npy"):
+        raise ValueError("71136 requested and 65408 written")
+
+
+def test_a_failure_inside_another_write_names_the_final_place(tmp_path: Path) -> None:
+    with (
+        pytest.raises(DataError) as caught,
+        files.atomic_path(tmp_path / "run") as outer,
+        files.atomic_path(outer / "model.npy"),
+    ):
+        raise OSError(28, "No space left on device")
+    assert f"cannot write {tmp_path / 'run' / 'model.npy'}: the disk is full" in str(caught.value)
+
+
+def test_a_failure_takes_the_folders_it_made_with_it(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError), files.atomic_path(tmp_path / "a" / "b" / "c.txt"):
+        raise RuntimeError
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_native_library_that_quotes_the_system(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="disk is full"), files.atomic_path(tmp_path / "x"):
+        raise RuntimeError("SaveV2 part-00000-of-00001; No space left on device [Op:SaveV2]")
