@@ -101,12 +101,19 @@ def _new_setup(given: dict[str, Any], run: str | None) -> Setup:
         settings.setdefault("epochs", _BUILTIN_EPOCHS)
     run_settings, plan_settings, options = split_settings(settings, known, model)
     config = TrainConfig.parse(
-        {"model": model, "data": str(data or ""), "options": options, **run_settings}, "settings"
+        # Absolute, so that the run can be resumed and evaluated from any folder.
+        {
+            "model": model,
+            "data": str(Path(str(data)).resolve()) if data else "",
+            "options": options,
+            **run_settings,
+        },
+        "settings",
     )
     model_config(model, **options)
     plan = Plan.load(given["plan_file"]) if given["plan_file"] else None
     if data is None:
-        config = config.model_copy(update={"data": str(_builtin_data(run, config.seed))})
+        config = config.model_copy(update={"data": str(_builtin_data(run, config.seed).resolve())})
     return plan_run(config, plan_settings, plan, _track)
 
 
