@@ -1,6 +1,6 @@
 """The whole way on built-in data: phantom scans, training, three exports, a served query.
 
-    python examples/demo.py [--folder demo] [--model unet] [--time-budget 3m]
+    python examples/demo.py [--folder demo] [--model unet] [--time-budget 5m]
 
 Every step is a `tfseg` command, printed before it runs, so the output doubles as a tutorial.
 The folder is made anew. The last step sends a DICOM series of a scan that training never saw
@@ -33,7 +33,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--folder", type=Path, default=Path("demo"))
     parser.add_argument("--model", default="unet")
-    parser.add_argument("--time-budget", default="3m", help="for training")
+    parser.add_argument("--time-budget", default="5m", help="for training")
     given = parser.parse_args()
     started = time.monotonic()
     shutil.rmtree(given.folder, ignore_errors=True)
