@@ -1,7 +1,43 @@
-"""Losses, from logits, for 2D and 3D. One file a family."""
+"""Losses, from logits, for 2D and 3D. One file a family.
 
-from tfseg.losses.compound import dice_ce, supervised_loss
-from tfseg.losses.cross_entropy import cross_entropy
-from tfseg.losses.dice import soft_dice_loss
+Importing this package imports no TensorFlow; :func:`build_loss` does.
+"""
 
-__all__ = ["cross_entropy", "dice_ce", "soft_dice_loss", "supervised_loss"]
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tfseg.losses.expression import Term, parse_loss
+from tfseg.losses.registry import LOSSES, LossInfo, loss_info
+from tfseg.losses.settings import LossSettings
+
+if TYPE_CHECKING:
+    from tfseg.losses.loss import SegmentationLoss
+
+__all__ = [
+    "LOSSES",
+    "LossInfo",
+    "LossSettings",
+    "Term",
+    "build_loss",
+    "loss_info",
+    "parse_loss",
+]
+
+
+def build_loss(
+    expression: str, *, multi_label: bool = False, reduction: str = "sum_over_batch_size"
+) -> SegmentationLoss:
+    """Return a sum of losses, e.g. ``"dice + 0.5*focal(gamma=2)"``, as a Keras loss.
+
+    Args:
+        expression: see :mod:`tfseg.losses.expression`.
+        multi_label: channels are independent (sigmoid) rather than exclusive (softmax).
+        reduction: over the samples of a batch: ``sum_over_batch_size``, ``sum`` or ``none``.
+
+    Raises:
+        ConfigError: the expression, a name or an option is not valid.
+    """
+    from tfseg.losses.loss import SegmentationLoss
+
+    return SegmentationLoss(expression, multi_label=multi_label, reduction=reduction)

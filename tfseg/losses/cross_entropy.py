@@ -1,22 +1,18 @@
-"""Cross-entropy."""
+"""Cross-entropies: plain, and with weights a class or a voxel."""
 
 from __future__ import annotations
 
 import tensorflow as tf
 
+from tfseg.losses.fields import Fields
 
-def cross_entropy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-    """Return the mean over voxels of -log q(true class), one value a sample.
 
-    Args:
-        labels: (batch, [z,] y, x) integers 0..k-1.
-        logits: (batch, [z,] y, x, k) of any float dtype; computed in float32 and in the stable
-            form, so logits of +-1e4 give finite losses and gradients.
+def ce(f: Fields) -> tf.Tensor:
+    """Return the mean over voxels of -log q(true class), (batch,).
 
-    Returns:
-        (batch,) float32, at least 0.
+    Over independent channels it is the binary cross-entropy -(p log q + (1-p) log(1-q)), averaged
+    over them too. In the stable form: logits of +-1e4 give finite losses and gradients.
     """
-    voxel = tf.nn.sparse_softmax_cross_entropy_with_logits(
-        labels=tf.cast(labels, tf.int32), logits=tf.cast(logits, tf.float32)
-    )
-    return tf.reduce_mean(voxel, axis=list(range(1, len(voxel.shape))))
+    if f.exclusive:
+        return f.voxel_mean(tf.nn.softmax_cross_entropy_with_logits(f.p, f.logits))
+    return f.voxel_mean(tf.nn.sigmoid_cross_entropy_with_logits(f.p, f.logits))

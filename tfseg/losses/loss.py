@@ -1,0 +1,204 @@
+"""A sum of losses as a Keras loss, and over the outputs of a network in training."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import typing
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import tensorflow as tf
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+
+from tfseg.errors import ConfigError
+from tfseg.losses.expression import Term, parse_loss
+from tfseg.losses.fields import make_fields
+from tfseg.losses.registry import LossInfo
+from tfseg.losses.settings import LossSettings
+from tfseg.plan import first_problem
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A term that is ready to be computed."""
+
+    weight: float
+    function: Callable[..., tf.Tensor]
+    options: dict[str, Any]
+    settings: LossSettings
+    info: LossInfo
+
+
+@keras.saving.register_keras_serializable("tfseg")
+class SegmentationLoss(keras.losses.Loss):
+    """A weighted sum of losses, from logits, for ``compile`` and for training loops of your own.
+
+    Args:
+        expression: e.g. ``"dice + 0.5*focal(gamma=2)"``; see :mod:`tfseg.losses.expression`.
+        multi_label: channels are independent (sigmoid) rather than exclusive (softmax). A
+            single channel always is.
+        reduction: over the samples of a batch: ``sum_over_batch_size`` (their mean), ``sum``,
+            or ``none``.
+
+    Raises:
+        ConfigError: the expression, a name or an option is not valid.
+    """
+
+    def __init__(
+        self,
+        expression: str = "dice + ce",
+        *,
+        multi_label: bool = False,
+        reduction: str = "sum_over_batch_size",
+        name: str | None = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(name=name or "segmentation_loss", reduction=reduction, dtype=dtype)
+        self.expression = expression
+        self.multi_label = multi_label
+        self._parts = tuple(_part(term) for term in parse_loss(expression))
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """What the loss takes besides labels and logits: ``image``, ``map``, or nothing."""
+        return frozenset(need for part in self._parts for need in part.info.needs)
+
+    def options_of(self, name: str) -> list[dict[str, Any]]:
+        """Return the checked options of every term that is the loss ``name``."""
+        return [part.options for part in self._parts if part.info.name == name]
+
+    def per_sample(
+        self,
+        labels: Any,
+        logits: Any,
+        *,
+        weights: Any = None,
+        image: Any = None,
+        voxel_map: Any = None,
+    ) -> tf.Tensor:
+        """Return the loss of every sample, (batch,) float32 (float64 for float64 logits).
+
+        Args:
+            labels: (batch, [z,] y, x[, 1]) integers, or (batch, [z,] y, x, k) targets in [0, 1].
+            logits: (batch, [z,] y, x, k).
+            weights: (batch, [z,] y, x) voxel weights.
+            image: (batch, [z,] y, x, c) the network's input, where :attr:`needs` has ``image``.
+            voxel_map: (batch, [z,] y, x), where :attr:`needs` has ``map``; computed from the
+                labels where it is left out.
+        """
+        total: tf.Tensor | None = None
+        for part in self._parts:
+            fields = make_fields(
+                labels,
+                logits,
+                part.settings,
+                multi_label=self.multi_label,
+                weights=weights,
+                image=image,
+                voxel_map=voxel_map,
+            )
+            value = part.weight * part.function(fields, **part.options)
+            total = value if total is None else total + value
+        return total
+
+    def call(self, y_true: Any, y_pred: Any) -> tf.Tensor:
+        """Return :meth:`per_sample`."""
+        return self.per_sample(y_true, y_pred)
+
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> tf.Tensor:
+        """Return the reduced loss; ``sample_weight`` is one a sample or one a voxel."""
+        voxels = sample_weight is not None and len(tf.shape(sample_weight)) > 1
+        voxels = voxels and sample_weight.shape[1:] != (1,)
+        each = self.per_sample(y_true, y_pred, weights=sample_weight if voxels else None)
+        if sample_weight is not None and not voxels:
+            each *= tf.reshape(tf.cast(sample_weight, each.dtype), [-1])
+        if self.reduction in (None, "none"):
+            return each
+        return tf.reduce_sum(each) if self.reduction == "sum" else tf.reduce_mean(each)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return what :meth:`from_config` makes the same loss from."""
+        return {
+            "expression": self.expression,
+            "multi_label": self.multi_label,
+            "reduction": self.reduction,
+            "name": self.name,
+        }
+
+
+def supervised_loss(
+    loss: SegmentationLoss,
+    labels: tf.Tensor,
+    outputs: Sequence[tf.Tensor],
+    weights: Sequence[float],
+    *,
+    image: tf.Tensor | None = None,
+    voxel_map: tf.Tensor | None = None,
+) -> tf.Tensor:
+    """Return the weighted sum of a loss over training outputs (deep supervision), (batch,).
+
+    An output at a coarser grid meets labels, image and map taken at the centre voxel of each of
+    its cells. Lee et al. 2015, arXiv:1409.5185.
+
+    Args:
+        loss: of one output.
+        labels: (batch, [z,] y, x) integers.
+        outputs: logits of each output, the full one first; sizes divide the labels'.
+        weights: one for each output at least; cut to their number and scaled to sum 1.
+        image: the network's input.
+        voxel_map: the map that the loss needs.
+    """
+    used = list(weights[: len(outputs)])
+    total: Any = 0.0
+    for logits, weight in zip(outputs, used, strict=True):
+        cut = _to_grid_of(labels, logits)
+        total += (weight / sum(used)) * loss.per_sample(
+            labels[cut],
+            logits,
+            image=None if image is None else image[cut],
+            voxel_map=None if voxel_map is None else voxel_map[cut],
+        )
+    return total
+
+
+def _to_grid_of(labels: tf.Tensor, logits: tf.Tensor) -> tuple[slice, ...]:
+    cuts = [slice(None)]
+    for fine, coarse in zip(labels.shape[1:], logits.shape[1:-1], strict=True):
+        step = fine // coarse
+        cuts.append(slice(step // 2, None, step))
+    return tuple(cuts)
+
+
+def _part(term: Term) -> _Part:
+    function = getattr(importlib.import_module(term.info.module), term.info.name)
+    common = {name: value for name, value in term.options.items() if name in _COMMON}
+    own = {name: value for name, value in term.options.items() if name not in _COMMON}
+    accepted = option_model(function)
+    unknown = sorted(set(own) - set(accepted.model_fields))
+    if unknown:
+        known = ", ".join([*accepted.model_fields, *_COMMON])
+        raise ConfigError(f"{term.info.name} has no option {unknown[0]!r}. Its options: {known}.")
+    try:
+        options = accepted.model_validate(own)
+        settings = LossSettings.model_validate(common)
+    except ValidationError as error:
+        raise ConfigError(f"{term.info.name}: {first_problem(error)}.") from error
+    return _Part(term.weight, function, dict(options), settings, term.info)
+
+
+_COMMON = tuple(LossSettings.model_fields)
+
+
+def option_model(function: Callable[..., Any]) -> type[BaseModel]:
+    """Return the rules of a loss's own options, read from its signature's annotations."""
+    hints = typing.get_type_hints(function, include_extras=True)
+    options: dict[str, Any] = {
+        name: (hints[name], parameter.default)
+        for name, parameter in inspect.signature(function).parameters.items()
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+    }
+    rules = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    return create_model(function.__name__, __config__=rules, **options)
