@@ -119,7 +119,7 @@ def show(model: str, outcome: Any, artifacts: Any, same: float) -> None:
         f"{training['parameters'] / 1e6:.2f} M parameters",
     )
     for name, figures in metrics["classes"].items():
-        table.add_row(f"held-out Dice, {name}", f"{figures['dice']['mean']:.3f}")
+        table.add_row(f"held-out Dice, {name}", f"{figures['metrics']['dice']['mean']:.3f}")
     for name, artifact in artifacts.items():
         parity = artifact["parity"]
         table.add_row(

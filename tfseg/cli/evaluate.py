@@ -138,15 +138,15 @@ def _print(metrics: Metrics) -> None:
     classes = metrics.classes
     columns = {
         "class": list(classes),
-        "Dice": [_spread(summary.dice, 3) for summary in classes.values()],
-        "Jaccard": [_spread(summary.jaccard, 3) for summary in classes.values()],
-        f"HD95 {unit}": [_spread(summary.hd95_mm, 2) for summary in classes.values()],
+        "Dice": [_spread(summary.metrics["dice"], 3) for summary in classes.values()],
+        "Jaccard": [_spread(summary.metrics["jaccard"], 3) for summary in classes.values()],
+        f"HD95 {unit}": [_spread(summary.metrics["hd95"], 2) for summary in classes.values()],
     }
     # Counts of exceptions: shown where there are any.
     absent = [summary.absent for summary in classes.values()]
     if any(absent):
         columns["absent"] = [str(count) for count in absent]
-    undefined = [summary.hd95_mm.undefined for summary in classes.values()]
+    undefined = [summary.metrics["hd95"].undefined for summary in classes.values()]
     if any(undefined):
         columns["no HD95"] = [str(count) for count in undefined]
     counted = "1 case" if metrics.cases == 1 else f"{metrics.cases} cases"

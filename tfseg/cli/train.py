@@ -178,7 +178,9 @@ def _evaluate(config: TrainConfig, folder: Path, *, quiet: bool) -> dict[str, An
         return {}
     metrics = measure(folder, quiet=quiet)
     return metrics.model_dump(
-        mode="json", include={"cases", "mean_dice", "distance_unit", "classes"}
+        mode="json",
+        include={"cases", "mean_dice", "distance_unit", "classes"},
+        exclude={"classes": {"__all__": {"worst"}}},
     )
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,7 @@ METRICS = (
     "jaccard",
     "precision",
     "sensitivity",
-    "hd95_mm",
+    "hd95",
     "reference_ml",
     "prediction_ml",
 )
@@ -32,15 +33,18 @@ class CaseResult:
         case: the case's id.
         scores: class name -> metric name (one of :data:`METRICS`) -> value; NaN where the
             value is not defined. Foreground classes only, in label order.
+        image: image-level metric -> value.
     """
 
     case: str
     scores: dict[str, dict[str, float]]
+    image: dict[str, float] = field(default_factory=dict)
 
     @property
     def mean_dice(self) -> float:
-        """Mean Dice over the foreground classes."""
-        return float(np.mean([scores["dice"] for scores in self.scores.values()]))
+        """Mean Dice over the foreground classes where it is defined; else NaN."""
+        defined = [s["dice"] for s in self.scores.values() if not math.isnan(s["dice"])]
+        return float(np.mean(defined)) if defined else math.nan
 
 
 def evaluate_case(

@@ -1,29 +1,27 @@
-"""The figures over a set of cases, and the document ``metrics.json`` that holds them.
+"""The documents of an evaluation: ``metrics.json``, ``comparison.json`` and their tables.
 
-JSON has no NaN: a value that is not defined (the surface distance to a class that was not
-predicted at all) is ``null``; means leave it out, and ``undefined`` counts it.
+JSON has neither NaN nor infinity: a value that is not defined (the surface distance to a class
+that was not predicted at all) is ``null``, and so is an infinite one; :class:`Statistic` counts
+both kinds.
 """
 
 from __future__ import annotations
 
-import csv
-import io
-import math
 import os
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tfseg.errors import DataError
-from tfseg.evaluation.case import METRICS, CaseResult
-from tfseg.files import read_json, write_json, write_text
+from tfseg.files import read_json
 from tfseg.plan import first_problem
 
 METRICS_FILE = "metrics.json"
-CASES_FILE = "cases.csv"
+COMPARISON_FILE = "comparison.json"
+
+# Measured of every class besides the metrics that were asked for: the volumes say whether a
+# class was there at all, and Bland-Altman plots are made of them.
+VOLUMES = ("reference_ml", "prediction_ml")
 
 
 class _Record(BaseModel):
@@ -31,37 +29,71 @@ class _Record(BaseModel):
 
 
 _Number = Annotated[float, Field(allow_inf_nan=False)]
+_Scores = dict[str, _Number | None]  # metric -> value
 
 
 class Statistic(_Record):
-    """One metric of one class over the cases; ``sd`` is the sample's (n - 1), from 2 cases on."""
+    """One metric over the cases.
+
+    Attributes:
+        mean: ``None`` without values, or when one of them is infinite; so are the other two
+            that are made of sums, ``sd`` and the interval.
+        sd: standard deviation of the sample (n - 1), from 2 values on.
+        median: the middle value; infinite ones take part, and an infinite median is ``None``.
+        q1: first quartile, interpolated linearly; as ``median``.
+        q3: third quartile; as ``median``.
+        ci_low: lower end of the 95 % interval of the mean, by a seeded percentile bootstrap
+            over the cases; from 2 values on.
+        ci_high: its upper end.
+        n: number of values, infinite ones included.
+        undefined: number of cases whose value is not defined; they are left out of all else.
+        infinite: how many of the ``n`` values are infinite.
+    """
 
     mean: _Number | None
     sd: _Number | None
     median: _Number | None
+    q1: _Number | None
+    q3: _Number | None
+    ci_low: _Number | None
+    ci_high: _Number | None
     n: int
     undefined: int
+    infinite: int = 0
 
 
 class ClassSummary(_Record):
-    """One class over the cases; ``absent`` counts cases that have it in neither map."""
+    """One class, or region, over the cases.
+
+    Attributes:
+        absent: cases that have it in neither map.
+        only_reference: cases where it is in the reference alone: it was missed.
+        only_prediction: cases where it is in the prediction alone: it was invented.
+        metrics: metric -> its statistic, in the order of :attr:`Metrics.metrics`.
+        worst: up to 3 cases with the lowest Dice, worst first.
+    """
 
     absent: int
-    dice: Statistic
-    jaccard: Statistic
-    precision: Statistic
-    sensitivity: Statistic
-    hd95_mm: Statistic
-    reference_ml: Statistic
-    prediction_ml: Statistic
+    only_reference: int = 0
+    only_prediction: int = 0
+    metrics: dict[str, Statistic]
+    worst: list[str] = []
 
 
 class CaseRow(_Record):
-    """One case: class -> metric -> value."""
+    """One case.
+
+    Attributes:
+        case: its id.
+        mean_dice: over the foreground classes whose Dice is defined.
+        scores: class or region -> metric -> value.
+        image: image-level metric -> value.
+    """
 
     case: str
-    mean_dice: _Number
-    scores: dict[str, dict[str, _Number | None]]
+    mean_dice: _Number | None
+    scores: dict[str, _Scores]
+    image: _Scores = {}
 
 
 class Failure(_Record):
@@ -77,31 +109,43 @@ class Metrics(_Record):
     Attributes:
         data: name of the data set.
         source: which cases, in words, e.g. ``held-out fold 0``.
-        distance_unit: what ``hd95_mm`` is in: ``mm``, or ``px`` for photographs, which have no
+        protocol: the challenge's protocol that chose metrics, regions and rules, if one did.
+        metrics: the metrics of every class, in the order of columns; ids of
+            :data:`tfseg.metrics.METRICS` and :data:`VOLUMES`.
+        distance_unit: what distances are in: ``mm``, or ``px`` for photographs, which have no
             millimetres (one pixel counts as 1 mm).
+        options: the rules: :class:`tfseg.metrics.MetricOptions` as a dictionary.
         cases: number of cases that were evaluated.
-        mean_dice: over the foreground classes and the cases.
-        classes: one summary a foreground class, in label order.
+        mean_dice: mean over the cases of their mean Dice.
+        classes: one summary a foreground class in label order, then one a region.
+        image: image-level metric -> its statistic.
+        overall: values of the whole set of cases, not means over them, e.g. LiTS's global
+            Dice; the name says class and metric.
         per_case: worst mean Dice first.
         failed: cases that could not be evaluated.
         missing: cases without a prediction.
         unmatched: prediction files that belong to no case.
     """
 
-    version: Literal[1] = 1
+    version: Literal[2] = 2
     data: str
     source: str
+    protocol: str | None = None
+    metrics: list[str]
     distance_unit: Literal["mm", "px"]
+    options: dict[str, Any] = {}
     cases: int
     mean_dice: _Number | None
     classes: dict[str, ClassSummary]
+    image: dict[str, Statistic] = {}
+    overall: _Scores = {}
     per_case: list[CaseRow]
     failed: list[Failure] = []
     missing: list[str] = []
     unmatched: list[str] = []
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Metrics:
+    def load(cls, path: str | os.PathLike[str]) -> Self:
         """Read ``metrics.json``.
 
         Raises:
@@ -117,63 +161,46 @@ class Metrics(_Record):
             ) from error
 
 
-def summarise(results: Sequence[CaseResult]) -> dict[str, Any]:
-    """Summarise cases: per class and metric the mean, SD, median, n and count of undefined.
+class Difference(_Record):
+    """One metric of one class, this minus the other, over the cases that both have.
 
-    Returns:
-        JSON-able ``{"cases", "mean_dice", "classes", "per_case"}`` as in :class:`Metrics`.
-        Values that are not finite are left out of the statistics and counted.
+    Metrics that are best near 0 (a signed volume difference) are compared by their magnitude.
+
+    Attributes:
+        n: cases where both values are finite.
+        mean: mean of the paired differences; ``None`` without any.
+        ci_low: lower end of the 95 % interval of that mean, by a seeded bootstrap over cases.
+        ci_high: its upper end.
+        p_value: of the two-sided Wilcoxon signed-rank test; ``None`` where it is not defined.
+            It is not corrected for the number of comparisons.
+        better: which one is, where the interval leaves out 0 and p is below 0.05; else
+            ``neither``, and always so for metrics that have no good direction.
     """
-    ordered = sorted(results, key=lambda result: (result.mean_dice, result.case))
-    names = list(results[0].scores) if results else []
-    return {
-        "cases": len(results),
-        "mean_dice": _finite(np.mean([result.mean_dice for result in results])) if names else None,
-        "classes": {
-            name: _class_summary([result.scores[name] for result in results]) for name in names
-        },
-        "per_case": [
-            {
-                "case": result.case,
-                "mean_dice": result.mean_dice,
-                "scores": {
-                    name: {metric: _finite(value) for metric, value in scores.items()}
-                    for name, scores in result.scores.items()
-                },
-            }
-            for result in ordered
-        ],
-    }
+
+    n: int
+    mean: _Number | None
+    ci_low: _Number | None
+    ci_high: _Number | None
+    p_value: _Number | None
+    better: Literal["this", "other", "neither"]
 
 
-def _class_summary(scores: list[dict[str, float]]) -> dict[str, Any]:
-    absent = sum(row["reference_ml"] == 0 and row["prediction_ml"] == 0 for row in scores)
-    return {"absent": absent, **{m: _statistic([row[m] for row in scores]) for m in METRICS}}
+class Comparison(_Record):
+    """The content of ``comparison.json``: two evaluations of the same cases.
 
+    Attributes:
+        this: what was evaluated, in words.
+        other: what it was compared with.
+        cases: number of cases in both.
+        only_this: cases that the other does not have.
+        only_other: cases that this one does not have.
+        differences: class or region -> metric -> difference.
+    """
 
-def _statistic(values: list[float]) -> dict[str, Any]:
-    defined = [value for value in values if math.isfinite(value)]
-    return {
-        "mean": float(np.mean(defined)) if defined else None,
-        "sd": float(np.std(defined, ddof=1)) if len(defined) > 1 else None,
-        "median": float(np.median(defined)) if defined else None,
-        "n": len(defined),
-        "undefined": len(values) - len(defined),
-    }
-
-
-def _finite(value: Any) -> float | None:
-    return float(value) if math.isfinite(value) else None
-
-
-def save_metrics(metrics_: Metrics, folder: str | os.PathLike[str]) -> None:
-    """Write ``metrics.json`` and ``cases.csv`` (a row a case and class) into ``folder``."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["case", "class", *METRICS])
-    for row in metrics_.per_case:
-        for name, scores in row.scores.items():
-            values = ["" if scores[m] is None else f"{scores[m]:.6g}" for m in METRICS]
-            writer.writerow([row.case, name, *values])
-    write_text(Path(folder) / CASES_FILE, text.getvalue())
-    write_json(Path(folder) / METRICS_FILE, metrics_.model_dump(mode="json"))
+    version: Literal[1] = 1
+    this: str
+    other: str
+    cases: int
+    only_this: list[str] = []
+    only_other: list[str] = []
+    differences: dict[str, dict[str, Difference]]

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from tfseg.datasets import Case, Dataset
 from tfseg.errors import DataError, TfsegError
 from tfseg.evaluation.case import CaseResult, evaluate_case
-from tfseg.evaluation.document import Failure, Metrics, summarise
+from tfseg.evaluation.document import Failure, Metrics
+from tfseg.evaluation.summary import summarise
 from tfseg.volume import Volume
 
 _WORST_KEPT = 3  # predictions kept for pictures: one byte a voxel each
