@@ -63,6 +63,7 @@ class TrainConfig(BaseModel):
         validate_every: epochs between whole-volume validations.
         validation_cases: how many held-out cases those use at most; the final figures use all.
         foreground: share of patches centred on a foreground voxel.
+        loss: a sum of losses such as ``dice + 0.5*focal(gamma=2)``.
         replicas: 0 takes every GPU (or the one CPU); N > 0 takes N logical CPU devices.
         mixed_precision: float16 compute with float32 variables; ``None`` where there is a GPU.
         deterministic: the same result bit for bit on the same machine.
@@ -87,6 +88,7 @@ class TrainConfig(BaseModel):
     validate_every: Annotated[int, Field(ge=1)] = 5
     validation_cases: Annotated[int, Field(ge=1)] = 12
     foreground: Annotated[float, Field(ge=0, le=1)] = 0.5
+    loss: Annotated[str, Field(min_length=1)] = "dice + ce"
     augmentation: AugmentationConfig = AugmentationConfig()
     replicas: Annotated[int, Field(ge=0, le=64)] = 0
     mixed_precision: bool | None = None
@@ -143,7 +145,8 @@ def parse_settings(settings: tuple[str, ...]) -> dict[str, Any]:
             raise ConfigError(f"--set must be key=value; got {setting!r}.")
         if key in parsed:
             raise ConfigError(f"--set {key} is given twice. Give each key once.")
-        parsed[key] = _value(value.strip())
+        # The options of a loss hold commas; they are not a list of losses.
+        parsed[key] = value.strip() if key == "loss" else _value(value.strip())
     return parsed
 
 

@@ -19,6 +19,7 @@ from tfseg.errors import TfsegError
 # name -> (module:function, one line of help)
 COMMANDS: dict[str, tuple[str, str]] = {
     "models": ("tfseg.cli.models:models", "List the networks: dimensions, parameters, paper."),
+    "losses": ("tfseg.cli.losses:losses", "List the losses: formula, options, paper."),
     "datasets": ("tfseg.cli.datasets:datasets", "List the data set layouts that are recognised."),
     "phantom": ("tfseg.cli.phantom:phantom", "Make a synthetic data set with exact labels."),
     "check": ("tfseg.cli.check:check", "Check every case of a data set before training."),

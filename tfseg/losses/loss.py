@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
 import typing
@@ -10,7 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from tfseg.errors import ConfigError
@@ -19,6 +22,8 @@ from tfseg.losses.fields import make_fields
 from tfseg.losses.registry import LossInfo
 from tfseg.losses.settings import LossSettings
 from tfseg.plan import first_problem
+
+MapMaker = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
@@ -66,9 +71,31 @@ class SegmentationLoss(keras.losses.Loss):
         """What the loss takes besides labels and logits: ``image``, ``map``, or nothing."""
         return frozenset(need for part in self._parts for need in part.info.needs)
 
-    def options_of(self, name: str) -> list[dict[str, Any]]:
-        """Return the checked options of every term that is the loss ``name``."""
-        return [part.options for part in self._parts if part.info.name == name]
+    def map_maker(self) -> tuple[MapMaker, str] | None:
+        """Return what makes the map that the loss needs, and what it depends on, in words.
+
+        Returns:
+            A function of one label map ([z,] y, x), and a key that differs where its result
+            may; ``None`` where the loss needs no map.
+
+        Raises:
+            ConfigError: two terms need different maps.
+        """
+        found = {}
+        for part in self._parts:
+            if part.info.map_maker:
+                module, _, name = part.info.map_maker.partition(":")
+                function = getattr(importlib.import_module(module), name)
+                taken = inspect.signature(function).parameters
+                options = {key: part.options[key] for key in taken if key in part.options}
+                key = f"{part.info.map_maker} {options}"
+                found[key] = functools.partial(function, **options)
+        if len(found) > 1:
+            raise ConfigError(
+                f"a loss must need one voxel map at most; got {' and '.join(found)}. "
+                "Give the terms the same options."
+            )
+        return next(((maker, key) for key, maker in found.items()), None)
 
     def per_sample(
         self,
@@ -110,11 +137,16 @@ class SegmentationLoss(keras.losses.Loss):
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> tf.Tensor:
         """Return the reduced loss; ``sample_weight`` is one a sample or one a voxel."""
-        voxels = sample_weight is not None and len(tf.shape(sample_weight)) > 1
-        voxels = voxels and sample_weight.shape[1:] != (1,)
-        each = self.per_sample(y_true, y_pred, weights=sample_weight if voxels else None)
-        if sample_weight is not None and not voxels:
-            each *= tf.reshape(tf.cast(sample_weight, each.dtype), [-1])
+        voxels = samples = None
+        if sample_weight is not None:
+            given = tf.convert_to_tensor(sample_weight)
+            if given.shape[1:] in ((), (1,)):
+                samples = tf.reshape(given, [-1])
+            else:
+                voxels = given
+        each = self.per_sample(y_true, y_pred, weights=voxels)
+        if samples is not None:
+            each *= tf.cast(samples, each.dtype)
         if self.reduction in (None, "none"):
             return each
         return tf.reduce_sum(each) if self.reduction == "sum" else tf.reduce_mean(each)

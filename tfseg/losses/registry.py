@@ -28,6 +28,8 @@ class LossInfo:
             function of other tensors, used by training schemes.
         needs: what it takes besides labels and logits: ``image``, ``map``.
         aliases: other names for it.
+        map_maker: for ``map``: ``module:function`` that makes it from a label map and those of the
+            loss's options that the function takes.
     """
 
     name: str
@@ -39,6 +41,7 @@ class LossInfo:
     kind: Literal["supervised", "term"] = "supervised"
     needs: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
+    map_maker: str = ""
 
 
 _VOXELWISE = (

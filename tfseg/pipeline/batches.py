@@ -13,7 +13,9 @@ from tfseg.pipeline.patches import PatchSampler
 def patch_batches(
     sampler: PatchSampler, *, batch_size: int, first_step: int, last_step: int, workers: int = 2
 ) -> Any:
-    """Return a ``tf.data.Dataset`` of (images, labels) for steps ``first_step``..``last_step``-1.
+    """Return a ``tf.data.Dataset`` of (images, labels[, maps]).
+
+    It has the steps ``first_step``..``last_step``-1.
 
     Batch s holds patches s * batch_size up to (s + 1) * batch_size - 1, whatever step it starts
     from and however many threads work: a resumed run sees the patches it would have seen.
@@ -23,20 +25,22 @@ def patch_batches(
         batch_size: over all replicas.
         workers: patches made at the same time.
     """
-    image_shape = (*sampler.plan.patch_size, len(sampler.plan.channels))
+    size = sampler.plan.patch_size
+    parts = [(tf.float32, (*size, len(sampler.plan.channels))), (tf.uint8, size)]
+    if sampler.has_map:
+        parts.append((tf.float32, size))
 
-    def draw(index: np.int64) -> tuple[Any, Any]:
-        image, label = sampler(int(index))
-        return image, label
+    def draw(index: np.int64) -> tuple[Any, ...]:
+        return sampler(int(index))
 
-    def load(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def load(index: tf.Tensor) -> tuple[tf.Tensor, ...]:
         # A pure function of the index: saying so lets the map run in parallel in order.
-        image, label = tf.numpy_function(
-            draw, [index], (tf.float32, tf.uint8), stateful=False, name="patch"
+        patch = tf.numpy_function(
+            draw, [index], [dtype for dtype, _ in parts], stateful=False, name="patch"
         )
-        image.set_shape(image_shape)
-        label.set_shape(sampler.plan.patch_size)
-        return image, label
+        for tensor, (_, shape) in zip(patch, parts, strict=True):
+            tensor.set_shape(shape)
+        return tuple(patch)
 
     numbers = tf.data.Dataset.range(first_step * batch_size, last_step * batch_size)
     patches = numbers.map(load, num_parallel_calls=workers, deterministic=True)

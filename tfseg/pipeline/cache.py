@@ -11,9 +11,9 @@ import json
 import zipfile
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,8 @@ from tfseg.errors import DataError
 from tfseg.files import atomic_path
 from tfseg.plan import Plan
 from tfseg.preprocess import prepare, prepare_label
+
+_Case = TypeVar("_Case")
 
 _PLACES = 4096  # voxels remembered per class; enough that no patch centre repeats often
 _WORKERS = 2  # each holds one case in memory: the bound on memory while preparing
@@ -37,12 +39,21 @@ class PreparedCase:
         image: (z, y, x, c) float32, memory-mapped.
         label: (z, y, x) uint8, memory-mapped.
         places: for every foreground class present, (n, 3) voxel indices of some of its voxels.
+        folder: where they lie.
+        voxel_map: (z, y, x) float32, memory-mapped: what a loss knows of each voxel beforehand.
     """
 
     id: str
     image: NDArray[np.float32]
     label: NDArray[np.uint8]
     places: dict[int, NDArray[np.int32]]
+    folder: Path | None = None
+    voxel_map: NDArray[np.float32] | None = None
+
+    @property
+    def arrays(self) -> tuple[NDArray[Any], ...]:
+        """What a patch is cut from: image, label, and the map if there is one."""
+        return (self.image, self.label, *(() if self.voxel_map is None else (self.voxel_map,)))
 
 
 def prepare_cases(
@@ -67,8 +78,60 @@ def prepare_cases(
         if not target.is_dir():
             _write(dataset, case, plan, target)
 
+    _for_each(cases, make, progress)
+    return [_open(folder / case.id, case.id) for case in cases]
+
+
+def with_voxel_maps(
+    cases: Sequence[PreparedCase],
+    make: Callable[[NDArray[np.uint8]], NDArray[np.float32]],
+    key: str,
+    plan: Plan,
+    progress: Callable[[Iterable[PreparedCase]], Iterable[PreparedCase]] = iter,
+) -> list[PreparedCase]:
+    """Return the cases with a map each, made where the cache lacks it.
+
+    Args:
+        cases: as :func:`prepare_cases` returned them.
+        make: label map ([z,] y, x) -> map of the same shape; a 2D plan is given slices.
+        key: what the map depends on besides the labels, in words; names its file.
+        plan: of the run.
+        progress: wraps the iterable of cases to show how far it is.
+    """
+    name = f"map-{hashlib.sha256(f'{key} {plan.dims}'.encode()).hexdigest()[:16]}.npy"
+
+    def write(case: PreparedCase) -> None:
+        if case.folder is None or (case.folder / name).exists():
+            return
+        label = np.asarray(case.label)
+        found = np.stack([make(piece) for piece in label]) if plan.dims == 2 else make(label)
+        with atomic_path(case.folder / name) as temporary, temporary.open("wb") as file:
+            np.save(file, found.astype(np.float32, copy=False))
+
+    _for_each(cases, write, progress)
+    return [
+        replace(case, voxel_map=_load_map(case.folder / name))
+        for case in cases
+        if case.folder is not None
+    ]
+
+
+def _load_map(path: Path) -> NDArray[np.float32]:
+    try:
+        found: NDArray[np.float32] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"the cached map {path} is damaged. Delete it and run again.") from error
+    return found
+
+
+def _for_each(
+    cases: Sequence[_Case],
+    work: Callable[[_Case], None],
+    progress: Callable[[Iterable[_Case]], Iterable[_Case]],
+) -> None:
+    """Do the work of every case, a few at a time; the first error ends it."""
     with ThreadPoolExecutor(_WORKERS) as pool:
-        jobs = [pool.submit(make, case) for case in cases]
+        jobs = [pool.submit(work, case) for case in cases]
         try:
             for case, job in zip(progress(cases), jobs, strict=False):
                 del case
@@ -76,7 +139,6 @@ def prepare_cases(
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise
-    return [_open(folder / case.id, case.id) for case in cases]
 
 
 def _write(dataset: Dataset, case: Case, plan: Plan, target: Path) -> None:
@@ -117,6 +179,7 @@ def _open(folder: Path, case_id: str) -> PreparedCase:
             np.load(folder / "image.npy", mmap_mode="r", allow_pickle=False),
             np.load(folder / "label.npy", mmap_mode="r", allow_pickle=False),
             places,
+            folder,
         )
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(f"the cached case {folder} is damaged. Delete it and run again.") from error

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -18,7 +19,7 @@ from tfseg.errors import ConfigError
 from tfseg.pipeline.cache import PreparedCase
 from tfseg.plan import Plan
 
-Patch = tuple[NDArray[np.float32], NDArray[np.uint8]]
+Patch = tuple[NDArray[Any], ...]
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,16 @@ class PatchSampler:
         if not self.cases:
             raise ConfigError("there is no training case. Choose another fold or add cases.")
 
+    @property
+    def has_map(self) -> bool:
+        """Whether patches have a voxel map."""
+        return self.cases[0].voxel_map is not None
+
     def __call__(self, index: int) -> Patch:
-        """Return patch number ``index``: image ([z,] y, x, c) and label ([z,] y, x)."""
+        """Return patch number ``index``: image ([z,] y, x, c) and label ([z,] y, x).
+
+        Where the cases have a voxel map, the patch of it, ([z,] y, x) float32, comes third.
+        """
         rng = np.random.Generator(np.random.Philox(key=[self.seed, index]))
         # Passes over the cases in shuffled order: each is seen equally often.
         turn, position = divmod(index, len(self.cases))
@@ -56,16 +65,13 @@ class PatchSampler:
         matrix = self._matrix(rng)
         if matrix is None:
             flips = self._flips(rng)
-            image, label = _cut(case, start, size)
-            image, label = image[flips], label[flips]
+            parts = [_cut(array, start, size)[flips] for array in case.arrays]
         else:
             centre = np.array(start) + (np.array(size) - 1) / 2
-            image = np.empty((*size, case.image.shape[3]), np.float32)
-            label = np.empty(size, np.uint8)
-            _sample(case.image, case.label, matrix, centre, image, label)
-        image = self._intensity(rng, np.ascontiguousarray(image))
-        label = np.ascontiguousarray(label)
-        return (image[0], label[0]) if self.plan.dims == 2 else (image, label)
+            parts = _turned(case, matrix, centre, size)
+        image, *others = (np.ascontiguousarray(part) for part in parts)
+        patch = (self._intensity(rng, image), *others)
+        return tuple(part[0] for part in patch) if self.plan.dims == 2 else patch
 
     def _start(
         self, rng: np.random.Generator, case: PreparedCase, size: tuple[int, ...]
@@ -152,18 +158,33 @@ def _gamma(image: NDArray[np.float32], exponent: float) -> NDArray[np.float32]:
     return scaled ** np.float32(exponent) * (high - low) + low
 
 
-def _cut(case: PreparedCase, start: list[int], size: tuple[int, ...]) -> Patch:
+def _cut(array: NDArray[Any], start: list[int], size: tuple[int, ...]) -> NDArray[Any]:
     """Cut a box that may reach beyond the volume; outside is 0, as at inference."""
     inside, target = [], []
-    for begin, want, have in zip(start, size, case.label.shape, strict=True):
+    for begin, want, have in zip(start, size, array.shape[:3], strict=True):
         low, high = max(begin, 0), min(begin + want, have)
         inside.append(slice(low, high))
         target.append(slice(low - begin, high - begin))
-    image = np.zeros((*size, case.image.shape[3]), np.float32)
-    label = np.zeros(size, np.uint8)
-    image[tuple(target)] = case.image[tuple(inside)]
-    label[tuple(target)] = case.label[tuple(inside)]
-    return image, label
+    box = np.zeros((*size, *array.shape[3:]), array.dtype)
+    box[tuple(target)] = array[tuple(inside)]
+    return box
+
+
+def _turned(
+    case: PreparedCase,
+    matrix: NDArray[np.float64],
+    centre: NDArray[np.float64],
+    size: tuple[int, ...],
+) -> list[NDArray[Any]]:
+    """Read a turned and scaled box; outside is 0."""
+    image = np.empty((*size, case.image.shape[3]), np.float32)
+    label = np.empty(size, np.uint8)
+    _sample(case.image, case.label, matrix, centre, image, label)
+    if case.voxel_map is None:
+        return [image, label]
+    found = np.empty((*size, 1), np.float32)
+    _sample(case.voxel_map[..., np.newaxis], case.label, matrix, centre, found, label)
+    return [image, label, found[..., 0]]
 
 
 @njit(cache=True, nogil=True)

@@ -10,17 +10,17 @@ from typing import Any
 from tfseg.artifact import Manifest
 from tfseg.config import TrainConfig
 from tfseg.datasets import open_dataset
-from tfseg.datasets.base import Case
 from tfseg.errors import ConfigError, DataError, TfsegError
 from tfseg.files import read_json, write_json
+from tfseg.losses import build_loss
 from tfseg.models import build, model_config, model_info
-from tfseg.pipeline.cache import prepare_cases
+from tfseg.pipeline.cache import PreparedCase, prepare_cases, with_voxel_maps
 from tfseg.pipeline.patches import PatchSampler
 from tfseg.plan import Plan
 from tfseg.planning import Budget, make_plan, network_options, take_fingerprint
 from tfseg.runs import CACHE, mark_latest
 
-Track = Callable[[Iterable[Case], str], Iterable[Case]]
+Track = Callable[[Iterable[Any], str], Iterable[Any]]
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,7 @@ def plan_run(
     if config.options.get("faithful"):
         options = config.options
     model_config(config.model, **options)
+    build_loss(config.loss).map_maker()
     return Setup(config.model_copy(update={"options": options}), plan)
 
 
@@ -112,6 +113,8 @@ def train_run(setup: Setup, folder: Path, *, resume: bool, track: Track) -> Mani
     )
     if not any(case.places for case in prepared[: len(training)]):
         raise DataError("no training case has a foreground voxel; there is nothing to learn.")
+    loss = build_loss(config.loss)
+    prepared[: len(training)] = _with_maps(loss, prepared[: len(training)], plan, track)
     strategy = open_strategy(config.replicas)
     replicas = strategy.num_replicas_in_sync
     if plan.batch_size % replicas:
@@ -139,6 +142,7 @@ def train_run(setup: Setup, folder: Path, *, resume: bool, track: Track) -> Mani
             prepared[: len(training)], plan, config.augmentation, config.foreground, config.seed
         ),
         validation=prepared[len(training) :],
+        loss=loss,
         loss_weights=model_info(config.model).loss_weights,
         folder=folder,
     )
@@ -175,6 +179,19 @@ def train_run(setup: Setup, folder: Path, *, resume: bool, track: Track) -> Mani
     manifest = manifest.model_copy(update={"training": summary})
     manifest.save(folder, "manifest.json")
     return manifest
+
+
+def _with_maps(
+    loss: Any, cases: list[PreparedCase], plan: Plan, track: Track
+) -> list[PreparedCase]:
+    """Return the training cases with the voxel map that the loss needs, if it needs one."""
+    maker = loss.map_maker()
+    if maker is None:
+        return cases
+    make, key = maker
+    return with_voxel_maps(
+        cases, make, key, plan, lambda waiting: track(waiting, "Preparing voxel weights")
+    )
 
 
 def _check_output_size(model: Any, plan: Plan) -> None:

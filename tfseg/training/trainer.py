@@ -24,7 +24,7 @@ from tfseg.errors import DivergedError
 from tfseg.files import atomic_path
 from tfseg.inference.backends.keras_run import KerasBackend
 from tfseg.inference.sliding import segment_array
-from tfseg.losses import supervised_loss
+from tfseg.losses.loss import SegmentationLoss, supervised_loss
 from tfseg.metrics import ClassCounts, confusion, dice
 from tfseg.models import inference_model
 from tfseg.pipeline.batches import patch_batches
@@ -48,6 +48,7 @@ class Trainer:
         config: of the run.
         sampler: draws training patches.
         validation: held-out cases, prepared; may be empty.
+        loss: of one output.
         loss_weights: of the model's outputs.
         folder: the run folder.
     """
@@ -57,6 +58,7 @@ class Trainer:
     config: TrainConfig
     sampler: PatchSampler
     validation: Sequence[PreparedCase]
+    loss: SegmentationLoss
     loss_weights: Sequence[float]
     folder: Path
 
@@ -183,12 +185,19 @@ class Trainer:
         return self.strategy.reduce(tf.distribute.ReduceOp.SUM, shares, axis=None)
 
     def _replica_step(self, batch: Any) -> tf.Tensor:
-        images, labels = batch
+        images, labels, *maps = batch
         variables = self.model.trainable_variables
         with tf.GradientTape() as tape:
             outputs = self.model(images, training=True)
             outputs = outputs if isinstance(outputs, list | tuple) else [outputs]
-            each = supervised_loss(labels, outputs, self.loss_weights)
+            each = supervised_loss(
+                self.loss,
+                labels,
+                outputs,
+                self.loss_weights,
+                image=images,
+                voxel_map=maps[0] if maps else None,
+            )
             loss = tf.reduce_sum(each) / self.sampler.plan.batch_size
             scaled = self.optimizer.scale_loss(loss)
         gradients = tape.gradient(scaled, variables)
