@@ -1,41 +1,33 @@
 """Segmentation metrics on hard label maps: NumPy in, numbers out, distances in mm.
 
-One file a family: ``overlap`` (everything that follows from the confusion matrix), ``surface``
-(distances between boundaries), ``size`` (volumes).
+:func:`~tfseg.metrics.measure.measure` computes any of them by id. One file a family: ``overlap``
+(one class against the rest), ``image`` (all classes together), ``surface`` (distances between
+boundaries), ``size`` (volumes); ``registry`` lists them all.
 """
 
-from tfseg.metrics.overlap import (
-    ClassCounts,
-    confusion,
-    dice,
-    jaccard,
-    precision,
-    sensitivity,
-)
+from tfseg.metrics.counts import ClassCounts, confusion
+from tfseg.metrics.distances import class_distances, hd95_per_class, surface_distances
+from tfseg.metrics.options import EmptyDistance, MetricOptions
+from tfseg.metrics.overlap import dice, jaccard, precision, sensitivity
+from tfseg.metrics.registry import METRICS, MetricInfo, metric_info
 from tfseg.metrics.size import volumes_ml
-from tfseg.metrics.surface import (
-    EmptyDistance,
-    SurfaceDistances,
-    hausdorff,
-    hd95,
-    hd95_per_class,
-    surface_distances,
-    surface_voxels,
-)
+from tfseg.metrics.surface import SurfaceDistances
 
 __all__ = [
+    "METRICS",
     "ClassCounts",
     "EmptyDistance",
+    "MetricInfo",
+    "MetricOptions",
     "SurfaceDistances",
+    "class_distances",
     "confusion",
     "dice",
-    "hausdorff",
-    "hd95",
     "hd95_per_class",
     "jaccard",
+    "metric_info",
     "precision",
     "sensitivity",
     "surface_distances",
-    "surface_voxels",
     "volumes_ml",
 ]

@@ -1,139 +1,144 @@
-"""Overlap of label maps: everything that follows from one confusion matrix.
+"""Metrics of one class against the rest that follow from its four counts.
 
-The matrix is counted in one pass over both maps; Dice, Jaccard, precision and sensitivity of
-every class are then arithmetic on k x k integers.
+Every function takes :class:`~tfseg.metrics.counts.ClassCounts` of k classes and returns (k,)
+float64. TP, FP, FN, TN are those of the class; A is the class in the reference (TP + FN voxels),
+B in the prediction (TP + FP voxels).
 
-Empty rule, for every ratio here: a class that is in neither map scores 1 (nothing to find,
-nothing found); a class that is in only one of them scores 0.
+Empty rules. A class in neither map scores what a perfect prediction scores, or NaN with
+``both_empty="nan"``. A class in only one map scores what the formula gives, 0 for ratios of
+overlap; where the formula has no value, the function says which value it gets.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tfseg.errors import DataError
+from tfseg.metrics.counts import ClassCounts
+from tfseg.metrics.options import DEFAULT_OPTIONS, MetricOptions
 
-Counts = NDArray[np.int64]
 Scores = NDArray[np.float64]
 
-# Voxels counted at a time. np.bincount widens its input to 8 bytes a voxel, so counting a
-# whole scan at once would take 16 times the memory of the two label maps.
-_BLOCK_VOX = 1 << 20
+
+def dice(counts: ClassCounts, options: MetricOptions = DEFAULT_OPTIONS) -> Scores:
+    """Return 2 TP / (2 TP + FP + FN), 0 to 1 (Dice 1945; equal to the F1 score)."""
+    return _ratio(counts, 2 * counts.tp, 2 * counts.tp + counts.fp + counts.fn, options)
 
 
-def confusion(
-    reference: NDArray[Any],
-    prediction: NDArray[Any],
-    num_classes: int,
-    mask: NDArray[Any] | None = None,
-) -> Counts:
-    """Count voxels by (reference label, predicted label).
+def jaccard(counts: ClassCounts, options: MetricOptions = DEFAULT_OPTIONS) -> Scores:
+    """Return TP / (TP + FP + FN), 0 to 1 (Jaccard 1912; intersection over union)."""
+    return _ratio(counts, counts.tp, counts.tp + counts.fp + counts.fn, options)
 
-    Args:
-        reference: label map of any shape, integers 0..k-1.
-        prediction: label map of the same shape.
-        num_classes: k, the background included; 1 to 255.
-        mask: where to count, boolean, same shape; ``None`` counts everywhere. Labels outside
-            the mask are not looked at.
 
-    Returns:
-        (k, k) int64; entry [a, b] is the number of voxels with reference a and prediction b.
+def voe(counts: ClassCounts, options: MetricOptions = DEFAULT_OPTIONS) -> Scores:
+    """Return the volumetric overlap error 1 - Jaccard, 0 to 1 (Heimann et al. 2009)."""
+    return 1.0 - jaccard(counts, options)
 
-    Raises:
-        DataError: shapes differ, a map is not of integers, or a label is not below k.
+
+def sensitivity(counts: ClassCounts, options: MetricOptions = DEFAULT_OPTIONS) -> Scores:
+    """Return TP / (TP + FN), 0 to 1: the share of the reference that was found (recall).
+
+    A class that only the prediction has scores 0.
     """
-    if not 1 <= num_classes <= 255:
-        raise DataError(f"num_classes must be 1 to 255; got {num_classes}.")
-    for name, other in (("prediction", prediction), ("mask", mask)):
-        if other is not None and other.shape != reference.shape:
-            raise DataError(
-                f"reference and {name} must have one shape; got {reference.shape} and "
-                f"{other.shape}. Resample one onto the other's grid."
-            )
-    total = np.zeros(num_classes * num_classes, np.int64)
-    for a, b in _blocks(reference, prediction, mask):
-        for name, labels in (("reference", a), ("prediction", b)):
-            _check_labels(name, labels, num_classes)
-        # 254 * 255 + 254 < 2**16: the pair fits in uint16.
-        pairs = a.astype(np.uint16) * np.uint16(num_classes) + b.astype(np.uint16)
-        total += np.bincount(pairs, minlength=total.size)
-    return total.reshape(num_classes, num_classes)
+    return _ratio(counts, counts.tp, counts.tp + counts.fn, options)
 
 
-def _blocks(reference: NDArray[Any], prediction: NDArray[Any], mask: NDArray[Any] | None) -> Any:
-    """Yield flat pieces (reference, prediction) of at most a few slabs of voxels."""
-    rows = reference.shape[0] if reference.ndim else 1
-    step = max(1, _BLOCK_VOX * rows // max(1, reference.size))
-    for start in range(0, rows, step):
-        part = slice(start, start + step) if reference.ndim else ()
-        if mask is None:
-            yield reference[part].reshape(-1), prediction[part].reshape(-1)
-        else:
-            inside = mask[part].astype(bool)
-            yield reference[part][inside], prediction[part][inside]
+def specificity(counts: ClassCounts, options: MetricOptions = DEFAULT_OPTIONS) -> Scores:
+    """Return TN / (TN + FP), 0 to 1: the share of the rest that was left alone.
 
-
-def _check_labels(name: str, labels: NDArray[Any], num_classes: int) -> None:
-    if not (np.issubdtype(labels.dtype, np.integer) or labels.dtype == np.bool_):
-        raise DataError(f"the {name} must hold integer labels; got {labels.dtype}.")
-    if labels.size and (labels.min() < 0 or labels.max() >= num_classes):
-        wrong = labels.min() if labels.min() < 0 else labels.max()
-        raise DataError(
-            f"the {name} holds the label {wrong}; the labels are 0 to {num_classes - 1}. "
-            "Correct the label map, or evaluate with the labels it was made with."
-        )
-
-
-@dataclass(frozen=True, eq=False)
-class ClassCounts:
-    """One-against-rest counts of every class, each (k,) int64.
-
-    Attributes:
-        tp: voxels of the class in both maps.
-        fp: only in the prediction.
-        fn: only in the reference.
-        tn: in neither.
+    A reference that fills the whole map leaves nothing to reject and scores 1.
     """
-
-    tp: Counts
-    fp: Counts
-    fn: Counts
-    tn: Counts
-
-    @classmethod
-    def of(cls, matrix: Counts) -> ClassCounts:
-        """Derive the counts from a confusion matrix (reference, prediction)."""
-        tp = np.diag(matrix)
-        fp = matrix.sum(axis=0) - tp
-        fn = matrix.sum(axis=1) - tp
-        return cls(tp, fp, fn, matrix.sum() - tp - fp - fn)
+    return _ratio(counts, counts.tn, counts.tn + counts.fp, options, undefined=1.0)
 
 
-def dice(counts: ClassCounts) -> Scores:
-    """Return 2 TP / (2 TP + FP + FN) of every class (Dice 1945; equal to F1)."""
-    return _ratio(2 * counts.tp, 2 * counts.tp + counts.fp + counts.fn, counts)
+def precision(counts: ClassCounts, options: MetricOptions = DEFAULT_OPTIONS) -> Scores:
+    """Return TP / (TP + FP), 0 to 1: the share of the prediction that is right.
+
+    A class that only the reference has scores 0.
+    """
+    return _ratio(counts, counts.tp, counts.tp + counts.fp, options)
 
 
-def jaccard(counts: ClassCounts) -> Scores:
-    """Return TP / (TP + FP + FN) of every class (Jaccard 1912; intersection over union)."""
-    return _ratio(counts.tp, counts.tp + counts.fp + counts.fn, counts)
+def accuracy(counts: ClassCounts, options: MetricOptions = DEFAULT_OPTIONS) -> Scores:
+    """Return (TP + TN) / all voxels, 0 to 1. A small structure scores near 1 whatever is found."""
+    right = counts.tp + counts.tn
+    return _ratio(counts, right, right + counts.fp + counts.fn, options)
 
 
-def precision(counts: ClassCounts) -> Scores:
-    """Return TP / (TP + FP) of every class: the share of the prediction that is right."""
-    return _ratio(counts.tp, counts.tp + counts.fp, counts)
+def gmean(counts: ClassCounts, options: MetricOptions = DEFAULT_OPTIONS) -> Scores:
+    """Return sqrt(sensitivity * specificity), 0 to 1 (Kubat and Matwin 1997)."""
+    return np.sqrt(sensitivity(counts, options) * specificity(counts, options))
 
 
-def sensitivity(counts: ClassCounts) -> Scores:
-    """Return TP / (TP + FN) of every class: the share of the reference that was found."""
-    return _ratio(counts.tp, counts.tp + counts.fn, counts)
+def kappa(counts: ClassCounts, options: MetricOptions = DEFAULT_OPTIONS) -> Scores:
+    """Return Cohen's kappa (po - pe) / (1 - pe) of class against rest, -1 to 1 (Cohen 1960).
+
+    po is the accuracy, pe the agreement expected by chance from the two sizes. Where chance
+    alone must agree (both maps hold nothing but the class), kappa is 1.
+    """
+    total = np.maximum(counts.tp + counts.fp + counts.fn + counts.tn, 1).astype(np.float64)
+    a, b = counts.reference / total, counts.prediction / total
+    by_chance = a * b + (1 - a) * (1 - b)
+    observed = (counts.tp + counts.tn) / total
+    return _ratio(counts, observed - by_chance, 1 - by_chance, options, undefined=1.0)
 
 
-def _ratio(numerator: Counts, denominator: Counts, counts: ClassCounts) -> Scores:
-    absent = counts.tp + counts.fp + counts.fn == 0
-    values = numerator / np.maximum(denominator, 1)
-    return np.where(absent, 1.0, values)
+def mcc(counts: ClassCounts, options: MetricOptions = DEFAULT_OPTIONS) -> Scores:
+    """Return Matthews' correlation of the two maps, -1 to 1 (Matthews 1975).
+
+    (TP TN - FP FN) / sqrt((TP+FP)(TP+FN)(TN+FP)(TN+FN)). A map that is constant correlates with
+    nothing: 0, unless both are constant and equal, which scores 1.
+    """
+    tp, fp, fn, tn = (
+        part.astype(np.float64) for part in (counts.tp, counts.fp, counts.fn, counts.tn)
+    )
+    # Root by root: the product of four counts of a large scan overflows int64.
+    scale = np.sqrt(tp + fp) * np.sqrt(tp + fn) * np.sqrt(tn + fp) * np.sqrt(tn + fn)
+    equal = (fp == 0) & (fn == 0)
+    return _ratio(counts, tp * tn - fp * fn, scale, options, undefined=np.where(equal, 1.0, 0.0))
+
+
+def sa(counts: ClassCounts, options: MetricOptions = DEFAULT_OPTIONS) -> Scores:
+    """Return segmentation accuracy in %, (1 - |Rs - Ts| / Rs) * 100, at most 100.
+
+    Rs is the reference's size and |Rs - Ts| the number of wrong voxels: FP + FN with
+    ``options.sa_mode`` "symdiff" (negative where more is wrong than there is), or only the
+    difference of the two sizes with "area". NaN for a class that only the prediction has.
+    """
+    if options.sa_mode == "symdiff":
+        wrong = counts.fp + counts.fn
+    else:
+        wrong = np.abs(counts.fp - counts.fn)
+    size = counts.reference
+    return 100.0 * _ratio(counts, size - wrong, size, options, undefined=np.nan)
+
+
+def or_rate(counts: ClassCounts, options: MetricOptions = DEFAULT_OPTIONS) -> Scores:
+    """Return the over-segmentation rate Os / (Rs + Os), 0 to 1; Os = FP, Rs = TP + FN."""
+    return _ratio(counts, counts.fp, counts.reference + counts.fp, options, perfect=0.0)
+
+
+def ur_rate(counts: ClassCounts, options: MetricOptions = DEFAULT_OPTIONS) -> Scores:
+    """Return the under-segmentation rate Us / (Rs + Os), 0 to 1; Us = FN, Os = FP, Rs = TP + FN.
+
+    The denominator has the over-segmented voxels, as in the over-segmentation rate, so that
+    both rates and Jaccard add up to 1.
+    """
+    return _ratio(counts, counts.fn, counts.reference + counts.fp, options, perfect=0.0)
+
+
+def _ratio(
+    counts: ClassCounts,
+    numerator: NDArray[Any],
+    denominator: NDArray[Any],
+    options: MetricOptions,
+    *,
+    perfect: float = 1.0,
+    undefined: Any = 0.0,
+) -> Scores:
+    """Divide; ``undefined`` where the denominator is 0, the both-empty rule for absent classes."""
+    divided = np.asarray(numerator / np.where(denominator == 0, 1, denominator), np.float64)
+    values = np.where(denominator == 0, undefined, divided)
+    return np.where(counts.absent, perfect if options.both_empty == "perfect" else np.nan, values)
