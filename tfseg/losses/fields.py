@@ -138,7 +138,7 @@ class Fields:
             values: one a class.
             background: whether class 0 counts where the settings do not say.
         """
-        first = 0 if self._counts_background(background) else 1
+        first = 0 if self.counts_background(background) else 1
         if first:
             self._check_foreground()
         weights = self.settings.class_weights
@@ -147,7 +147,8 @@ class Fields:
         used = tf.constant(self._checked_weights(weights)[first:], self.dtype)
         return tf.linalg.matvec(values[:, first:], used / tf.reduce_sum(used))
 
-    def _counts_background(self, default: bool) -> bool:
+    def counts_background(self, default: bool) -> bool:
+        """Whether class 0 counts, given what the loss does where the settings do not say."""
         chosen = self.settings.include_background
         if not self.exclusive:
             return True  # no channel is the background
@@ -162,7 +163,7 @@ class Fields:
     def _class_weights(self) -> tf.Tensor | None:
         """Return (k,) weights of the voxelwise losses, or ``None`` where all are 1."""
         weights = self.settings.class_weights
-        background = self._counts_background(default=True)
+        background = self.counts_background(default=True)
         if weights is None and background:
             return None
         values = list(self._checked_weights(weights or (1.0,) * self.classes))
