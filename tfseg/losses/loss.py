@@ -140,7 +140,12 @@ class SegmentationLoss(keras.losses.Loss):
         voxels = samples = None
         if sample_weight is not None:
             given = tf.convert_to_tensor(sample_weight)
-            if given.shape[1:] in ((), (1,)):
+            if given.shape.rank is None:
+                raise ConfigError(
+                    "sample_weight must be one a sample or one a voxel from the first fit on; its "
+                    "rank changed. Compile the model again."
+                )
+            if given.shape.rank == 1 or given.shape.as_list()[1:] == [1]:
                 samples = tf.reshape(given, [-1])
             else:
                 voxels = given

@@ -87,7 +87,7 @@ def test_bad_input_sums_are_refused(text, said):
 )
 def test_bad_input_that_only_the_batch_shows(expression, labels, said):
     given, logits = sample()
-    with pytest.raises(ConfigError, match="") as caught:
+    with pytest.raises(ConfigError) as caught:
         build_loss(expression)(given if labels is None else labels, logits)
     assert said in str(caught.value)
 
@@ -109,15 +109,15 @@ def test_it_survives_a_saved_network(tmp_path):
     assert loaded.loss(labels, logits) == network.loss(labels, logits)
 
 
-def test_keras_fits_with_it():
-    """``compile`` and ``fit``, with a weight a voxel and a weight a sample."""
+@pytest.mark.parametrize("weights", ["none", "one a sample", "one a voxel"])
+def test_keras_fits_with_it(weights):
     labels, _ = sample()
     image = np.eye(3)[labels].astype(np.float32)
+    given = {"none": None, "one a sample": np.ones(2), "one a voxel": np.ones(labels.shape)}
     network = keras.Sequential([keras.Input((4, 4, 3)), keras.layers.Conv2D(3, 1)])
     network.compile(optimizer=keras.optimizers.Adam(0.1), loss=build_loss("dice + ce"))
     first = network.evaluate(image, labels, verbose=0)
-    for weight in (np.ones(labels.shape), np.ones(len(labels))):
-        network.fit(image, labels, sample_weight=weight, epochs=10, verbose=0)
+    network.fit(image, labels, sample_weight=given[weights], epochs=20, verbose=0)
     assert network.evaluate(image, labels, verbose=0) < 0.5 * first
 
 

@@ -12,6 +12,8 @@ from tfseg.plan import Channel, Plan, Scale
 class Numbered:
     """A sampler that answers with its index; odd ones take longer."""
 
+    has_map = False
+
     plan = Plan(
         dims=3,
         spacing_mm=None,
