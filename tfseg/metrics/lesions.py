@@ -59,6 +59,9 @@ class LesionOptions:
             raise ConfigError(f"min_vox must be at least 1; got {self.min_vox}.")
 
 
+DEFAULT_LESIONS = LesionOptions()
+
+
 @dataclass(frozen=True)
 class LesionCounts:
     """Lesions of one scan, or of several added up.
@@ -116,7 +119,7 @@ class LesionCounts:
 
 
 def count_lesions(
-    reference: NDArray[Any], prediction: NDArray[Any], options: LesionOptions = LesionOptions()
+    reference: NDArray[Any], prediction: NDArray[Any], options: LesionOptions = DEFAULT_LESIONS
 ) -> LesionCounts:
     """Match the lesions of two masks of one scan.
 
@@ -144,7 +147,7 @@ def count_lesions(
 
 
 def lesion_scores(
-    reference: NDArray[Any], prediction: NDArray[Any], options: LesionOptions = LesionOptions()
+    reference: NDArray[Any], prediction: NDArray[Any], options: LesionOptions = DEFAULT_LESIONS
 ) -> dict[str, float]:
     """Return ``lesion_sens``, ``lesion_precision``, ``lesion_f1`` and ``fp_per_scan`` of a scan.
 
