@@ -2,47 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
-
 from tfseg.errors import unknown_name
+from tfseg.losses.info import LossInfo
+from tfseg.losses.registry_images import ADVERSARIAL, REGRESSION
 
-Category = Literal["weighting", "overlap", "regularising", "regression", "adversarial"]
-
-
-@dataclass(frozen=True)
-class LossInfo:
-    """One loss.
-
-    Attributes:
-        name: in expressions and on the command line.
-        category: what the loss does: ``weighting`` (cross-entropies that weigh voxels),
-            ``overlap`` (a metric optimised directly), ``regularising`` (prior knowledge about
-            shape, size or certainty), ``regression`` (between images or features),
-            ``adversarial`` (terms of generator and critic).
-        module: holds the function ``name``.
-        signature: the function's own options with their defaults, as code.
-        formula: in one line; p the target, q the probability, N voxels.
-        paper: authors, year, identifier.
-        kind: ``supervised``: of labels and logits, so it can be trained with; ``term``: a
-            function of other tensors, used by training schemes.
-        needs: what it takes besides labels and logits: ``image``, ``map``.
-        aliases: other names for it.
-        map_maker: for ``map``: ``module:function`` that makes it from a label map and those of the
-            loss's options that the function takes.
-    """
-
-    name: str
-    category: Category
-    module: str
-    signature: str
-    formula: str
-    paper: str
-    kind: Literal["supervised", "term"] = "supervised"
-    needs: tuple[str, ...] = ()
-    aliases: tuple[str, ...] = ()
-    map_maker: str = ""
-
+__all__ = ["LOSSES", "LossInfo", "loss_info"]
 
 _VOXELWISE = (
     LossInfo(
@@ -61,10 +25,90 @@ _OVERLAP = (
         name="dice",
         category="overlap",
         module="tfseg.losses.overlap",
-        signature="dice(smooth=1.0)",
+        signature="dice(smooth=1.0, form='l1')",
         formula="1 - (2<p,q> + s) / (|p| + |q| + s)",
-        paper="Drozdzal et al. 2016, arXiv:1608.04117",
+        paper="Drozdzal et al. 2016, arXiv:1608.04117; Milletari et al. 2016, arXiv:1606.04797",
         aliases=("dice_loss",),
+    ),
+    LossInfo(
+        name="generalised_dice",
+        category="overlap",
+        module="tfseg.losses.overlap",
+        signature="generalised_dice(smooth=1.0)",
+        formula="1 - (2 sum_c w_c <p,q>_c + s) / (sum_c w_c (|p|_c + |q|_c) + s), w_c = 1/|p|_c^2",
+        paper="Sudre et al. 2017, arXiv:1707.03237",
+        aliases=(
+            "gdl",
+            "generalized_dice",
+        ),
+    ),
+    LossInfo(
+        name="iou",
+        category="overlap",
+        module="tfseg.losses.overlap",
+        signature="iou(smooth=1.0)",
+        formula="1 - (<p,q> + s) / (|p| + |q| - <p,q> + s)",
+        paper="Rahman & Wang 2016, doi:10.1007/978-3-319-50835-1_22",
+        aliases=(
+            "iou_loss",
+            "jaccard",
+        ),
+    ),
+    LossInfo(
+        name="tversky",
+        category="overlap",
+        module="tfseg.losses.overlap",
+        signature="tversky(alpha=0.3, beta=0.7, smooth=1.0, seed_literal=False)",
+        formula="1 - T, T = (<p,q> + s) / (<p,q> + alpha <1-p,q> + beta <p,1-q> + s)",
+        paper="Salehi et al. 2017, arXiv:1706.05721",
+        aliases=("tversky_loss",),
+    ),
+    LossInfo(
+        name="focal_tversky",
+        category="overlap",
+        module="tfseg.losses.overlap",
+        signature="focal_tversky(alpha=0.3, beta=0.7, gamma=1.3333333333333333, smooth=1.0)",
+        formula="(1 - T)^(1/gamma), T of tversky",
+        paper="Abraham & Khan 2018, arXiv:1810.07842",
+    ),
+    LossInfo(
+        name="attention_dice",
+        category="overlap",
+        module="tfseg.losses.overlap",
+        signature="attention_dice(beta=2.0, smooth=1.0)",
+        formula="(1 - D)^beta (1 - D), D the mean Dice score of the sample",
+        paper="Nie et al. 2018, ASDNet, MICCAI",
+    ),
+    LossInfo(
+        name="combo",
+        category="overlap",
+        module="tfseg.losses.compound",
+        signature="combo(alpha=0.5, beta=0.5, smooth=1.0, class_sum=False, dice_as_loss=False)",
+        formula="-a/N sum(b p log q + (1-b) (1-p) log(1-q)) - (1-a) D, D the Dice score",
+        paper="Taghanaki et al. 2018, arXiv:1805.02798",
+    ),
+    LossInfo(
+        name="exp_log",
+        category="overlap",
+        module="tfseg.losses.compound",
+        signature=(
+            "exp_log(dice_weight=0.8, ce_weight=0.2, gamma_dice=0.3, gamma_ce=0.3, smooth=1.0, "
+            "frequencies=None)"
+        ),
+        formula=(
+            "w_D mean_c (-log D_c)^g_D + w_C mean_x v_l (-log q_l)^g_C, v_l = sqrt(sum_c f_c / f_l)"
+        ),
+        paper="Wong et al. 2018, arXiv:1809.00076",
+        aliases=("exponential_logarithmic",),
+    ),
+    LossInfo(
+        name="deep_supervision_sum",
+        category="regularising",
+        module="tfseg.losses.compound",
+        signature="deep_supervision_sum(values, weights)",
+        formula="sum_i w_i L_i / sum_i w_i over a network's outputs i",
+        paper="Lee et al. 2015, arXiv:1409.5185",
+        kind="term",
     ),
 )
 
@@ -78,7 +122,7 @@ def _by_name(*groups: tuple[LossInfo, ...]) -> dict[str, LossInfo]:
     return table
 
 
-LOSSES: dict[str, LossInfo] = _by_name(_VOXELWISE, _OVERLAP)
+LOSSES: dict[str, LossInfo] = _by_name(_VOXELWISE, _OVERLAP, REGRESSION, ADVERSARIAL)
 _ALIASES = {alias: info.name for info in LOSSES.values() for alias in info.aliases}
 
 
