@@ -5,9 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Level = Literal["class", "image", "lesion", "probability", "set"]
+Level = Literal["class", "image", "lesion", "probability", "set", "network"]
 Group = Literal[
-    "overlap", "surface", "size", "detection", "probability", "clinical", "challenge", "statistic"
+    "overlap",
+    "surface",
+    "size",
+    "detection",
+    "probability",
+    "clinical",
+    "challenge",
+    "statistic",
+    "cost",
 ]
 
 
@@ -19,9 +27,10 @@ class MetricInfo:
         name: its id, on the command line and in result files.
         level: what there is one value of: ``class``, a class of a case; ``image``, a case;
             ``lesion``, as class, of connected components; ``probability``, a class of a case
-            whose probabilities are saved; ``set``, all cases together.
+            whose probabilities are saved; ``set``, measurements beyond one label map and its
+            reference, most of them of all cases together; ``network``, a model.
         group: the family it is listed under.
-        unit: ``mm``, ``ml``, ``%`` or none.
+        unit: ``mm``, ``ml``, ``%``, ``s`` or none.
         better: which values are good.
         summary: one line with the formula. A and B are the object in the reference and in the
             prediction; TP, FP, FN, TN voxels of the class against the rest; d(A->B) the
@@ -34,7 +43,7 @@ class MetricInfo:
     name: str
     level: Level
     group: Group
-    unit: Literal["", "mm", "ml", "%"]
+    unit: Literal["", "mm", "ml", "%", "s"]
     better: Literal["higher", "lower", "near0"]
     summary: str
     empty: str

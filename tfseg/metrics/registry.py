@@ -8,6 +8,14 @@ from __future__ import annotations
 
 from tfseg.errors import unknown_name
 from tfseg.metrics.info import MetricInfo
+from tfseg.metrics.rows_cases import (
+    CHALLENGE_ROWS,
+    CLINICAL_ROWS,
+    COST_ROWS,
+    DETECTION_ROWS,
+    PROBABILITY_ROWS,
+    STATISTIC_ROWS,
+)
 from tfseg.metrics.rows_maps import IMAGE_ROWS, OVERLAP_ROWS, SIZE_ROWS, SURFACE_ROWS
 
 __all__ = ["METRICS", "MetricInfo", "metric_info"]
@@ -17,6 +25,12 @@ _ROWS = (
     *IMAGE_ROWS,
     *SURFACE_ROWS,
     *SIZE_ROWS,
+    *DETECTION_ROWS,
+    *PROBABILITY_ROWS,
+    *CLINICAL_ROWS,
+    *CHALLENGE_ROWS,
+    *STATISTIC_ROWS,
+    *COST_ROWS,
 )
 
 METRICS: dict[str, MetricInfo] = {row.name: row for row in _ROWS}

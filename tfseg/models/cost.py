@@ -1,4 +1,4 @@
-"""What one forward pass of a network costs: multiply-accumulates and parameters.
+"""What a network costs: parameters, multiply-accumulates and seconds of one forward pass.
 
 Counted are the products of convolutions and dense layers, as the papers count them: one
 multiply-accumulate is 2 FLOP. Normalisation, activation, pooling, resizing and biases are left
@@ -8,6 +8,8 @@ out, being a few per cent at most.
 from __future__ import annotations
 
 import math
+import statistics
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -35,11 +37,7 @@ def macs(model: Any, input_shape: Sequence[int] | None = None) -> int:
     """
     import keras
 
-    shape = tuple(model.input_shape[1:] if input_shape is None else input_shape)
-    if None in shape:
-        raise ConfigError(
-            f"the cost of a network needs a fixed input size; got {shape}. Give an input_shape."
-        )
+    shape = _fixed_shape(model, input_shape)
     total = 0
 
     def record(layer: Any, *args: Any, **options: Any) -> Any:
@@ -56,6 +54,44 @@ def macs(model: Any, input_shape: Sequence[int] | None = None) -> int:
     with keras.StatelessScope(initialize_variables=False):
         keras.models.clone_model(model, keras.Input(shape), call_function=record)
     return total
+
+
+def runtime(model: Any, input_shape: Sequence[int] | None = None, *, repeats: int = 5) -> float:
+    """Return the median wall time of one forward pass on one sample, in seconds.
+
+    The graph is traced and run once before. Depends on the machine and on what else it does:
+    compare times of one run only.
+
+    Args:
+        model: Keras model of one input.
+        input_shape: ([z,] y, x, channels) of the sample, zeros; ``None`` takes the model's own.
+        repeats: timed passes, 1 or more.
+
+    Raises:
+        ConfigError: the size is not fixed, or there are no repeats.
+    """
+    import tensorflow as tf
+
+    if repeats < 1:
+        raise ConfigError(f"repeats must be at least 1; got {repeats}.")
+    sample = tf.zeros((1, *_fixed_shape(model, input_shape)))
+    forward = tf.function(lambda image: model(image, training=False))
+    forward(sample)
+    seconds = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        forward(sample)
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds)
+
+
+def _fixed_shape(model: Any, input_shape: Sequence[int] | None) -> tuple[int, ...]:
+    shape = tuple(model.input_shape[1:] if input_shape is None else input_shape)
+    if None in shape:
+        raise ConfigError(
+            f"the cost of a network needs a fixed input size; got {shape}. Give an input_shape."
+        )
+    return shape
 
 
 def _kind(layer: Any) -> str:
