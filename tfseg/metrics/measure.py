@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tfseg.errors import ConfigError
 from tfseg.metrics import image, overlap, size, surface
-from tfseg.metrics.counts import ClassCounts, Counts, as_bytes, count_pairs
+from tfseg.metrics.counts import ClassCounts, Counts, as_bytes, count_pairs, relabel
 from tfseg.metrics.distances import check_spacing, class_distances
 from tfseg.metrics.options import DEFAULT_OPTIONS, MetricOptions
 from tfseg.metrics.registry import metric_info
@@ -177,8 +177,8 @@ def measure_regions(
         belongs = np.zeros(256, np.uint8)
         belongs[list(labels)] = 1
         scores = measure(
-            belongs[first],
-            belongs[second],
+            relabel(first, belongs),
+            relabel(second, belongs),
             2,
             spacing_mm,
             metrics=metrics,

@@ -19,7 +19,7 @@ Sizes = NDArray[np.float64]
 
 def volume_ml(voxels: Counts, voxel_mm3: float) -> Sizes:
     """Return the volume in ml of a number of voxels of ``voxel_mm3`` mm3 each."""
-    return voxels * (voxel_mm3 / _MM3_PER_ML)
+    return np.asarray(voxels * (voxel_mm3 / _MM3_PER_ML))
 
 
 def volumes_ml(matrix: Counts, voxel_mm3: float) -> tuple[Sizes, Sizes]:
