@@ -68,6 +68,7 @@ class _Panel:
     expected: NDArray[Any] | None = None
     letters: str = ""
     upwards: bool = False
+    crossing: tuple[int, int] | None = None  # (row, column) of the other planes
 
     @property
     def size_mm(self) -> tuple[float, float]:
@@ -84,10 +85,11 @@ def overlay_png(
 ) -> bytes:
     """Draw a scan with its label map, and the reference's outlines if there is one.
 
-    A scan is shown in three planes of the canonical orientation, in true proportions, each
-    through the slice with the most foreground in the reference (in the label map, where there is
-    none). The label map is filled and outlined in its classes' colours; the reference is
-    outlined in white dashes.
+    A scan is shown in three planes of the canonical orientation, in true proportions. They cross
+    at the worst place: the voxel where the two maps differ whose planes show the most such
+    voxels. Where they do not differ, or there is no reference, they cross at the fullest place,
+    chosen likewise among the foreground. The label map is filled and outlined in its classes'
+    colours; the reference is outlined in white dashes.
 
     A single slice or a photograph is shown as it is stored, without and with the label map.
     Structures there may be a few pixels wide, so instead of outlines the reference gets a panel
@@ -145,11 +147,10 @@ def _plane_panels(volume: Volume, label: Volume, reference: Volume | None) -> li
     found = way.apply(label.channel_last()[..., 0])
     expected = None if reference is None else way.apply(reference.channel_last()[..., 0])
     spacing = [volume.spacing_mm[axis] for axis in way.axes]
-    # A bad prediction may fill the scan: what should be there says where to look.
-    foreground = (found if expected is None or not expected.any() else expected) > 0
+    place = _place(found, expected)
     panels = []
     for plane in _PLANES:
-        index = _fullest(foreground, plane.cut)
+        index = place[plane.cut]
         image, labels, outlines = (
             None if part is None else part.take(index, axis=plane.cut)
             for part in (scan, found, expected)
@@ -163,6 +164,7 @@ def _plane_panels(volume: Volume, label: Volume, reference: Volume | None) -> li
                 outlines,
                 plane.letters,
                 plane.upwards,
+                (place[plane.rows], place[plane.columns]),
             )
         )
     return panels
@@ -173,11 +175,33 @@ def _displayed(array: NDArray[Any]) -> NDArray[Any]:
     return array if array.shape[-1] == 3 and array.dtype == np.uint8 else array[..., 0]
 
 
-def _fullest(foreground: NDArray[np.bool_], axis: int) -> int:
-    """Return the slice along ``axis`` with the most foreground; the middle one if none has."""
-    others = tuple(other for other in range(3) if other != axis)
-    counts = np.count_nonzero(foreground, axis=others)
-    return int(counts.argmax()) if counts.any() else foreground.shape[axis] // 2
+def _place(found: NDArray[Any], expected: NDArray[Any] | None) -> tuple[int, int, int]:
+    """Return the voxel (z, y, x) that the planes go through: the worst, fullest or middle one."""
+    if expected is not None:
+        different = found != expected
+        if different.any():
+            return _fullest(different)
+    if found.any():
+        return _fullest(found > 0)
+    depth, height, width = found.shape
+    return depth // 2, height // 2, width // 2
+
+
+def _fullest(mask: NDArray[np.bool_]) -> tuple[int, int, int]:
+    """Return the voxel of a mask (z, y, x), not empty, whose planes hold the most of it."""
+    in_slices, in_rows, in_columns = (
+        np.count_nonzero(mask, axis=others) for others in ((1, 2), (0, 2), (0, 1))
+    )
+    best, place = -1, (0, 0, 0)
+    # Slice by slice: the indices of a whole scan's voxels would take many times its memory.
+    for index in np.flatnonzero(in_slices):
+        rows, columns = np.nonzero(mask[index])
+        held = in_rows[rows] + in_columns[columns]
+        top = int(held.argmax())
+        if in_slices[index] + held[top] > best:
+            best = in_slices[index] + held[top]
+            place = (int(index), int(rows[top]), int(columns[top]))
+    return place
 
 
 def _window(volume: Volume, panels: Sequence[_Panel]) -> tuple[float, float]:
@@ -256,11 +280,21 @@ def _draw_panel(axes: Any, panel: _Panel, window: tuple[float, float]) -> None:
             x, y, letter, transform=axes.transAxes, color=_LIGHT, fontsize=9,
             ha=align[0], va=align[1], path_effects=[withStroke(linewidth=2, foreground=_DARK)],
         )  # fmt: skip
+    if panel.crossing is not None:
+        _draw_crossing(axes, panel.crossing)
     if panel.found is not None:
         _draw_labels(axes, panel.found, panel.upwards)
     if panel.expected is not None:
         for value in _values(panel.expected):
             _outline(axes, panel.expected == value, _REFERENCE, 1.0, _DASHES)
+
+
+def _draw_crossing(axes: Any, crossing: tuple[int, int]) -> None:
+    """Mark where the other planes cut this one; faint, since what lies there matters more."""
+    row, column = crossing
+    style = {"color": _LIGHT, "linewidth": 0.6, "alpha": 0.7}
+    axes.axhline(row, **style)
+    axes.axvline(column, **style)
 
 
 def _draw_labels(axes: Any, found: NDArray[Any], upwards: bool) -> None:

@@ -1,38 +1,24 @@
-"""The report of a run: one HTML page with everything inside it.
-
-The page needs no network and no other file, so it can be mailed or archived: pictures are
-embedded, there is no script. Every text from the run's files is escaped.
-"""
+"""The page of a run, ``report.html``: how it trained, how good it is, how it was set up."""
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 from pathlib import Path
 from typing import Any
 
-from tfseg import __version__
 from tfseg.artifact import Manifest
 from tfseg.errors import DataError
-from tfseg.evaluation import METRICS_FILE, Metrics, Statistic
+from tfseg.evaluation import METRICS_FILE, Metrics
 from tfseg.files import read_json, write_text
+from tfseg.report.columns import columns, number
 from tfseg.report.curves import History, curves_png
+from tfseg.report.evaluation import EVALUATION_FILE
+from tfseg.report.render import render_page
 
 REPORT_FILE = "report.html"
 PICTURES_FOLDER = "pictures"
 _MANIFEST_FILE = "manifest.json"
-_TEMPLATE = "report.html"
-_NOTHING = "\N{EN DASH}"
-
-# Columns of the table of classes: heading, field of ClassSummary, digits after the point.
-_COLUMNS = (
-    ("Dice", "dice", 3),
-    ("Jaccard", "jaccard", 3),
-    ("Precision", "precision", 3),
-    ("Sensitivity", "sensitivity", 3),
-    ("HD95", "hd95_mm", 2),
-)
 
 
 def write_report(run_folder: str | os.PathLike[str]) -> Path:
@@ -56,35 +42,20 @@ def write_report(run_folder: str | os.PathLike[str]) -> Path:
 
 def render(run: Path) -> str:
     """Return the page of a run folder; see :func:`write_report`."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
     manifest = Manifest.load(run, _MANIFEST_FILE)
     history = _optional(run / "history.csv", History.load)
     metrics = _optional(run / METRICS_FILE, Metrics.load)
     config = _optional(run / "config.json", lambda path: read_json(path, "the configuration"))
     plan = manifest.plan.model_dump(mode="json")
-    environment = Environment(
-        loader=PackageLoader("tfseg", "report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["figure"] = _figure
-    environment.filters["number"] = _number
-    environment.filters["data_uri"] = _data_uri
-    return environment.get_template(_TEMPLATE).render(
+    shown = columns(metrics, metrics.metrics) if metrics else []
+    return render_page(
+        "report.html",
         name=run.resolve().name,
         manifest=manifest,
         metrics=metrics,
-        columns=[
-            (
-                f"{heading} ({metrics.distance_unit})" if key == "hd95_mm" and metrics else heading,
-                key,
-                digits,
-            )
-            for heading, key, digits in _COLUMNS
-        ],
+        columns=shown,
+        dice=next((one for one in shown if one.metric == "dice"), None),
+        evaluation_file=EVALUATION_FILE if (run / EVALUATION_FILE).exists() else None,
         colours=manifest.colours,
         facts=_facts(manifest, metrics, history),
         curves=curves_png(history, manifest.plan.labels) if _drawable(history) else None,
@@ -99,7 +70,6 @@ def render(run: Path) -> str:
             )
             if document
         ],
-        version=__version__,
     )
 
 
@@ -117,7 +87,7 @@ def _facts(
     """Return the headline figures as (what, value)."""
     facts = []
     if metrics is not None:
-        facts.append(("mean foreground Dice", _number(metrics.mean_dice, 3)))
+        facts.append(("mean foreground Dice", number(metrics.mean_dice, 3)))
         facts.append(("cases measured", str(metrics.cases)))
     if history is not None:
         steps, seconds = history.last("step"), history.last("seconds")
@@ -161,19 +131,3 @@ def _rows(document: Any, prefix: str = "") -> list[tuple[str, str]]:
 
 def _plain(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
-
-
-def _figure(statistic: Statistic, digits: int) -> str:
-    """Format mean ± SD; one case has no SD, and none has a dash."""
-    if statistic.mean is None:
-        return _NOTHING
-    spread = "" if statistic.sd is None else f" ± {statistic.sd:.{digits}f}"
-    return f"{statistic.mean:.{digits}f}{spread}"
-
-
-def _number(value: float | None, digits: int) -> str:
-    return _NOTHING if value is None else f"{value:.{digits}f}"
-
-
-def _data_uri(png: bytes) -> str:
-    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
