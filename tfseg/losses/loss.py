@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from tfseg.errors import ConfigError
+from tfseg.losses.compound import deep_supervision_sum
 from tfseg.losses.expression import Term, parse_loss
 from tfseg.losses.fields import make_fields
 from tfseg.losses.registry import LossInfo
@@ -187,18 +188,22 @@ def supervised_loss(
         weights: one for each output at least; cut to their number and scaled to sum 1.
         image: the network's input.
         voxel_map: the map that the loss needs.
+
+    Raises:
+        ConfigError: fewer weights than outputs.
     """
-    used = list(weights[: len(outputs)])
-    total: Any = 0.0
-    for logits, weight in zip(outputs, used, strict=True):
+    values = []
+    for logits in outputs:
         cut = _to_grid_of(labels, logits)
-        total += (weight / sum(used)) * loss.per_sample(
-            labels[cut],
-            logits,
-            image=None if image is None else image[cut],
-            voxel_map=None if voxel_map is None else voxel_map[cut],
+        values.append(
+            loss.per_sample(
+                labels[cut],
+                logits,
+                image=None if image is None else image[cut],
+                voxel_map=None if voxel_map is None else voxel_map[cut],
+            )
         )
-    return total
+    return deep_supervision_sum(values, weights[: len(outputs)])
 
 
 def _to_grid_of(labels: tf.Tensor, logits: tf.Tensor) -> tuple[slice, ...]:

@@ -18,6 +18,91 @@ _VOXELWISE = (
         paper="information theory; Shannon 1948",
         aliases=("cross_entropy",),
     ),
+    LossInfo(
+        name="bce",
+        category="weighting",
+        module="tfseg.losses.cross_entropy",
+        signature="bce()",
+        formula="-1/(N k) sum_c p_c log q_c + (1-p_c) log(1-q_c)",
+        paper="information theory; Shannon 1948",
+        aliases=("binary_cross_entropy",),
+    ),
+    LossInfo(
+        name="wce",
+        category="weighting",
+        module="tfseg.losses.cross_entropy",
+        signature="wce(beta=1.0)",
+        formula="-1/N sum beta p log q + (1-p) log(1-q)",
+        paper="Ronneberger et al. 2015, arXiv:1505.04597",
+        aliases=("weighted_cross_entropy",),
+    ),
+    LossInfo(
+        name="balanced_ce",
+        category="weighting",
+        module="tfseg.losses.balanced",
+        signature="balanced_ce(beta=None, clamp=0.0)",
+        formula="-1/N sum beta p log q + (1-beta) (1-p) log(1-q), beta = |Y-|/|Y|",
+        paper="Xie & Tu 2015, arXiv:1504.06375",
+    ),
+    LossInfo(
+        name="median_freq_ce",
+        category="weighting",
+        module="tfseg.losses.balanced",
+        signature="median_freq_ce(frequencies=None)",
+        formula="-1/N sum_c w_c p_c log q_c, w_c = median(freq) / freq(c)",
+        paper="Badrinarayanan et al. 2015, arXiv:1511.00561",
+    ),
+    LossInfo(
+        name="dynamic_class_ce",
+        category="weighting",
+        module="tfseg.losses.balanced",
+        signature="dynamic_class_ce(frequencies=None, background_limit=1.0)",
+        formula="-1/N sum_c w_c p_c log q_c, w_c = min(freq) / freq(c)",
+        paper="Taha et al. 2018, arXiv:1806.06769",
+    ),
+    LossInfo(
+        name="unet_weighted_ce",
+        category="weighting",
+        module="tfseg.losses.borders",
+        signature="unet_weighted_ce(w0=10.0, sigma=5.0, balance=False, seed_literal=False)",
+        formula="-1/N sum w log q, w = w_c + w0 exp(-(d1+d2)^2 / (2 sigma^2))",
+        paper="Ronneberger et al. 2015, arXiv:1505.04597",
+        needs=("map",),
+        map_maker="tfseg.losses.maps:unet_weight_map",
+    ),
+    LossInfo(
+        name="edge_weighted_ce",
+        category="weighting",
+        module="tfseg.losses.borders",
+        signature="edge_weighted_ce(extra=1.0, width=2)",
+        formula="-1/N sum (1 + extra [near an edge of p]) log q",
+        paper="Wang et al., edge-aware fully convolutional network",
+    ),
+    LossInfo(
+        name="focal",
+        category="weighting",
+        module="tfseg.losses.focal",
+        signature="focal(alpha=0.25, gamma=2.0)",
+        formula="-1/N sum a (1-q)^g p log q + (1-a) q^g (1-p) log(1-q)",
+        paper="Lin et al. 2017, arXiv:1708.02002",
+        aliases=("focal_loss",),
+    ),
+    LossInfo(
+        name="ghm",
+        category="weighting",
+        module="tfseg.losses.focal",
+        signature="ghm(bins=30)",
+        formula="1/N sum N/(R M) ce, R voxels in the bin of |q-p| among M bins",
+        paper="Li et al. 2019, arXiv:1811.05181",
+    ),
+    LossInfo(
+        name="conservative",
+        category="weighting",
+        module="tfseg.losses.focal",
+        signature="conservative(weight=5.0, base=2.718281828459045, variant='abs')",
+        formula="w (1 + log_a q)^2 |log_a(-log_a q)|, q of the true class",
+        paper="Zhu et al. 2018, arXiv:1809.00903",
+    ),
 )
 
 _OVERLAP = (
@@ -37,10 +122,7 @@ _OVERLAP = (
         signature="generalised_dice(smooth=1.0)",
         formula="1 - (2 sum_c w_c <p,q>_c + s) / (sum_c w_c (|p|_c + |q|_c) + s), w_c = 1/|p|_c^2",
         paper="Sudre et al. 2017, arXiv:1707.03237",
-        aliases=(
-            "gdl",
-            "generalized_dice",
-        ),
+        aliases=("gdl", "generalized_dice"),
     ),
     LossInfo(
         name="iou",
@@ -49,10 +131,7 @@ _OVERLAP = (
         signature="iou(smooth=1.0)",
         formula="1 - (<p,q> + s) / (|p| + |q| - <p,q> + s)",
         paper="Rahman & Wang 2016, doi:10.1007/978-3-319-50835-1_22",
-        aliases=(
-            "iou_loss",
-            "jaccard",
-        ),
+        aliases=("iou_loss", "jaccard"),
     ),
     LossInfo(
         name="tversky",
@@ -112,6 +191,41 @@ _OVERLAP = (
     ),
 )
 
+_REGULARISING = (
+    LossInfo(
+        name="sobel_edge",
+        category="regularising",
+        module="tfseg.losses.borders",
+        signature="sobel_edge()",
+        formula="1/N sum (|Sobel q| - |Sobel p|)^2",
+        paper="Xu 2018, arXiv:1812.04914",
+    ),
+    LossInfo(
+        name="star_shape",
+        category="regularising",
+        module="tfseg.losses.star",
+        signature="star_shape()",
+        formula="1/N sum_u sum_v B_uv |p_u - q_u| |q_u - q_v|, v on the ray from u to the centre",
+        paper="Mirikharaji & Hamarneh 2018, arXiv:1806.08437",
+    ),
+    LossInfo(
+        name="size_constraint",
+        category="regularising",
+        module="tfseg.losses.constraints",
+        signature="size_constraint(bounds=None, tolerance=None, divide_by_size=False)",
+        formula="(a - |q|)^2 below a, (|q| - b)^2 above b",
+        paper="Kervadec et al. 2019, arXiv:1805.04628",
+    ),
+    LossInfo(
+        name="entropy",
+        category="regularising",
+        module="tfseg.losses.constraints",
+        signature="entropy()",
+        formula="-1/N sum_c q_c log q_c",
+        paper="Grandvalet & Bengio 2004, NeurIPS 17",
+    ),
+)
+
 
 def _by_name(*groups: tuple[LossInfo, ...]) -> dict[str, LossInfo]:
     table: dict[str, LossInfo] = {}
@@ -122,7 +236,7 @@ def _by_name(*groups: tuple[LossInfo, ...]) -> dict[str, LossInfo]:
     return table
 
 
-LOSSES: dict[str, LossInfo] = _by_name(_VOXELWISE, _OVERLAP, REGRESSION, ADVERSARIAL)
+LOSSES: dict[str, LossInfo] = _by_name(_VOXELWISE, _OVERLAP, _REGULARISING, REGRESSION, ADVERSARIAL)
 _ALIASES = {alias: info.name for info in LOSSES.values() for alias in info.aliases}
 
 

@@ -21,10 +21,7 @@ REGRESSION = (
         signature="mse()",
         formula="mean (p - q)^2",
         paper="Brier 1950, doi:10.1175/1520-0493(1950)078<0001:VOFEIT>2.0.CO;2",
-        aliases=(
-            "l2",
-            "brier",
-        ),
+        aliases=("l2", "brier"),
     ),
     LossInfo(
         name="smooth_l1",

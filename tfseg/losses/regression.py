@@ -97,7 +97,8 @@ def multiscale_l1(f: Fields, *, levels: Levels = 3, mode: Mode = "mean") -> tf.T
     sums, counts = [], []
     for level in range(levels):
         pooled = _average(masked, 2**level) if level else masked
-        each = tf.reduce_sum(tf.abs(pooled), list(range(1, f.rank + 1)))  # (batch, k * c)
+        axes = list(range(1, len(pooled.shape) - 1))
+        each = tf.reduce_sum(tf.abs(pooled), axes)  # (batch, k * c)
         sums.append(tf.reduce_sum(tf.reshape(each, [-1, f.classes, channels]), -1))
         counts.append(_elements(pooled, f.dtype) / f.classes)
     return f.class_mean(join_scales(sums, counts, mode))
@@ -140,7 +141,17 @@ def _smooth(difference: tf.Tensor, beta: float) -> tf.Tensor:
 
 
 def _average(values: tf.Tensor, size: int) -> tf.Tensor:
-    return tf.nn.avg_pool(values, size, size, "SAME")
+    """Average over blocks: (batch, [z,] y, x, c) -> (batch, blocks, c), by 1 or 2 axes."""
+    if len(values.shape) == 3:
+        return tf.nn.avg_pool1d(values, size, size, "SAME")
+    if len(values.shape) == 4:
+        return tf.nn.avg_pool2d(values, size, size, "SAME")
+    # Slices first, then along z: TensorFlow has no 3D pooling in float64 on a CPU.
+    batch, depth, *_, channels = tf.unstack(tf.shape(values))
+    merged = tf.reshape(values, tf.concat([[batch * depth], tf.shape(values)[2:]], 0))
+    flat = tf.nn.avg_pool2d(merged, size, size, "SAME")
+    columns = tf.reshape(flat, tf.stack([batch, depth, -1, channels]))
+    return tf.nn.avg_pool2d(columns, [size, 1], [size, 1], "SAME")
 
 
 def _elements(values: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
