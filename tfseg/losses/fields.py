@@ -78,12 +78,14 @@ class Fields:
         x = self.logits
         if self.classes == 2:
             return tf.reverse(self.log_q, [-1])
-        # 1 - q_c is the sum of the others' probabilities; subtracting from 1 would cancel.
-        others = [
-            tf.reduce_logsumexp(tf.concat([x[..., :c], x[..., c + 1 :]], -1), -1)
-            for c in range(self.classes)
-        ]
-        return tf.stack(others, -1) - tf.reduce_logsumexp(x, -1, keepdims=True)
+        # Subtracting from 1 cancels where q_c is near 1, which only the largest can be: there
+        # 1 - q_c is the sum of the others.
+        largest = tf.one_hot(tf.argmax(x, -1), self.classes, on_value=True, off_value=False)
+        others = tf.where(largest, tf.constant(-float("inf"), self.dtype), x)
+        log_others = tf.reduce_logsumexp(others, -1, keepdims=True)
+        log_others -= tf.reduce_logsumexp(x, -1, keepdims=True)
+        rest = tf.math.log1p(-tf.where(largest, tf.zeros_like(x), self.q))
+        return tf.where(largest, log_others, rest)
 
     def voxel_mean(self, values: tf.Tensor) -> tf.Tensor:
         """Reduce a value a voxel to a value a sample.
@@ -128,7 +130,25 @@ class Fields:
             where = self.valid if where is None else where * self.valid
         if where is not None:
             values *= where[..., tf.newaxis]
-        sums = tf.reduce_sum(values, self._voxel_axes())
+        return self.of_image_or_batch(tf.reduce_sum(values, self._voxel_axes()))
+
+    def class_averages(self, values: tf.Tensor) -> tf.Tensor:
+        """Average over voxels class by class: (batch, [z,] y, x, k) -> (batch, k).
+
+        :meth:`class_sums` divided by the number of valid voxels, unless ``voxel_reduction`` is
+        ``sum``. Voxel weights do not enter the divisor.
+        """
+        sums = self.class_sums(values)
+        if self.settings.voxel_reduction == "sum":
+            return sums
+        counts = tf.broadcast_to(self._voxel_count(values[..., 0]), tf.shape(sums)[:1])
+        return sums / self.of_image_or_batch(counts)[:, tf.newaxis]
+
+    def of_image_or_batch(self, sums: tf.Tensor) -> tf.Tensor:
+        """Return sums of each image, (batch, ...), as they are, or those of the whole global batch.
+
+        The latter with ``per_image=False``; every row is the same then.
+        """
         return sums if self.settings.per_image else self._over_batch(sums)
 
     def class_mean(self, values: tf.Tensor, *, background: bool = False) -> tf.Tensor:

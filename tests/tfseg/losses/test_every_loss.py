@@ -21,7 +21,10 @@ from tfseg.losses.loss import SegmentationLoss
 SUPERVISED = [name for name, info in LOSSES.items() if info.kind == "supervised"]
 
 # What to call a loss with where its defaults cannot do.
-CALLS: dict[str, str] = {}
+CALLS: dict[str, str] = {
+    "focal": "focal(alpha=None)",  # otherwise the background is special
+    "size_constraint": "size_constraint(tolerance=0.0)",  # otherwise about right is right
+}
 # Needs a file of weights; its own test goes through these promises.
 NEEDS_FILE = {"perceptual_vgg16"}
 CALLABLE = [name for name in SUPERVISED if name not in NEEDS_FILE]
