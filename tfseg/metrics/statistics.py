@@ -26,6 +26,8 @@ _LEAST_PAIRS = 6
 # Sign patterns are counted one by one up to 2**13; scipy's own tables do without up to n = 50.
 _COUNTED_PAIRS = 13
 _TABLED_PAIRS = 50
+# Differences of scores near 1 that should be equal differ by this share of themselves.
+_ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
@@ -144,7 +146,7 @@ def compare(
     differences = x[defined] - y[defined]
     n = len(differences)
     low, high = bootstrap_mean(differences, seed=seed) or (None, None)
-    varies = n > 1 and np.ptp(differences) > 0
+    varies = n > 1 and np.ptp(differences) > _ROUNDING * np.abs(differences).max()
     return Paired(
         n,
         len(x) - n,
