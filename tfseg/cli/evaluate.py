@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from tfseg.cli.console import note, print_json, print_table, track
-from tfseg.errors import DataError, TfsegError
+from tfseg.cli.console import note, print_json, share_bar
+from tfseg.errors import ConfigError, DataError, TfsegError
 
 if TYPE_CHECKING:
-    from tfseg.evaluation import Evaluation, Metrics, Outcome, Statistic
-
-_WORST_SHOWN = 5
+    from tfseg.evaluation import Comparison, Evaluation, Measures, Metrics, Outcome
 
 
 @click.command()
@@ -32,72 +30,143 @@ _WORST_SHOWN = 5
     help="Measure a model on every labelled case, not only on those held out from its training.",
 )
 @click.option(
+    "--metrics",
+    "metric_names",
+    metavar="NAMES",
+    help="Metrics with commas between them, or all; `tfseg metrics` lists them. "
+    "[dice,jaccard,precision,sensitivity,hd95,assd,nsd]",
+)
+@click.option(
+    "--tolerance",
+    metavar="MM",
+    help="How far surfaces may be apart for nsd; one for all, or one a class with commas. [1]",
+)
+@click.option(
+    "--empty-distance",
+    type=click.Choice(["nan", "inf", "diag"]),
+    help="A distance where one of the two maps lacks the class: left out and counted, infinite, "
+    "or the scan's diagonal. [nan]",
+)
+@click.option(
+    "--both-empty",
+    type=click.Choice(["perfect", "nan"]),
+    help="What a class that neither map has scores: as a perfect prediction, or left out and "
+    "counted. [perfect]",
+)
+@click.option(
+    "--hd-mode",
+    type=click.Choice(["max", "pooled"]),
+    help="hd95 is the larger of the two directed percentiles, or that of both together. [max]",
+)
+@click.option(
+    "--regions",
+    multiple=True,
+    metavar="NAME=1+2,...",
+    help="Unions of labels to measure besides the classes, by value or name. Repeatable.",
+)
+@click.option(
+    "--protocol",
+    "protocol_name",
+    metavar="NAME",
+    help="Measure as a challenge does: acdc, brats, drive, kits, lits or promise12.",
+)
+@click.option(
+    "--against",
+    type=click.Path(path_type=Path),
+    metavar="OTHER",
+    help="Compare case by case with another run, model, folder or metrics.json.",
+)
+@click.option(
+    "--jobs",
+    type=click.IntRange(1, 256),
+    metavar="N",
+    help="Cases measured at a time. [the number of cores]",
+)
+@click.option(
     "-o",
     "--output",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Where metrics.json, cases.csv and pictures go; a run keeps its own.",
+    help="Where figures, evaluation.html and pictures go; a run keeps its own.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as one JSON document.")
 def evaluate(
-    target: Path | None, data: Path | None, all_cases: bool, output: Path | None, as_json: bool
+    target: Path | None,
+    data: Path | None,
+    all_cases: bool,
+    against: Path | None,
+    jobs: int | None,
+    output: Path | None,
+    as_json: bool,
+    **rules: Any,
 ) -> None:
     """Measure predictions against reference labels.
 
     TARGET is a run folder (its held-out fold is predicted; default runs/latest), an exported
-    model, or a folder of label maps named like the cases of --data.
+    model, or a folder of label maps named like the cases of --data. Probabilities that `tfseg
+    predict --save-probabilities` wrote beside label maps are measured by auc_roc and auc_pr.
     """
-    from tfseg.evaluation import is_run, open_evaluation
-    from tfseg.runs import LATEST
+    from tfseg.cli.evaluation_tables import print_comparison, print_metrics
+    from tfseg.evaluation import compare, cores, is_run, open_evaluation
 
-    if target is None:
-        if not LATEST.exists():
-            raise DataError(
-                f"no run is named and there is no {LATEST}. Train one, or name a run folder, an "
-                "exported model or a folder of predictions."
-            )
-        target = LATEST
+    target = _latest() if target is None else target
     folder = output if output is not None else target if is_run(target) else None
     if folder is not None:
         _check_folder(folder)
-    metrics = _measure(open_evaluation(target, data, all_cases=all_cases), folder)
+    evaluation = open_evaluation(target, data, all_cases=all_cases)
+    measures = _choose(evaluation, **rules)
+    other = None
+    jobs = jobs or cores()
+    if against is not None:
+        other = _other(str(target), against, evaluation, measures, all_cases, jobs)
+    outcome = _run(evaluation, measures, jobs)
+    metrics = outcome.metrics()
+    comparison = None
+    if other is not None:
+        comparison = compare(metrics, other, names=(str(target), str(against)))
+    if folder is not None:
+        _save(outcome, metrics, comparison, folder)
+    _note_gaps(metrics)
     if as_json:
-        print_json(metrics.model_dump(mode="json"))
+        document = metrics.model_dump(mode="json")
+        if comparison is not None:
+            document["comparison"] = comparison.model_dump(mode="json")
+        print_json(document)
     else:
-        _print(metrics)
-    if metrics.failed:
+        print_metrics(metrics)
+        if comparison is not None:
+            print_comparison(comparison)
+    failed = [failure.case for failure in metrics.failed]
+    if failed:
         raise TfsegError(
-            f"{len(metrics.failed)} of {metrics.cases + len(metrics.failed)} cases could not be "
-            f"evaluated: {', '.join(failure.case for failure in metrics.failed)}."
+            f"{len(failed)} of {metrics.cases + len(failed)} cases could not be evaluated: "
+            f"{', '.join(failed)}."
         )
 
 
 def measure(run: Path, *, quiet: bool) -> Metrics:
     """Measure a run's held-out fold, keep figures and pictures in it, print them unless quiet."""
-    from tfseg.evaluation import open_evaluation
+    from tfseg.cli.evaluation_tables import print_metrics
+    from tfseg.evaluation import Measures, cores, open_evaluation
 
-    metrics = _measure(open_evaluation(run), run)
-    if not quiet:
-        _print(metrics)
-    return metrics
-
-
-def _measure(evaluation: Evaluation, folder: Path | None) -> Metrics:
-    """Evaluate, keep figures and pictures in ``folder`` if there is one, name what is missing."""
-    from tfseg.evaluation import save_metrics
-
-    outcome = evaluation.run(lambda cases: track(cases, "evaluating"))
+    outcome = _run(open_evaluation(run), Measures(), cores())
     metrics = outcome.metrics()
-    if folder is not None:
-        save_metrics(metrics, folder)
-        _save_pictures(outcome, folder)
-    for failure in metrics.failed:
-        note(f"failed: {failure.error}")
-    if metrics.missing:
-        note(f"no prediction for {len(metrics.missing)} cases: {', '.join(metrics.missing)}")
-    if metrics.unmatched:
-        note(f"no case for {len(metrics.unmatched)} files: {', '.join(metrics.unmatched)}")
+    _save(outcome, metrics, None, run)
+    _note_gaps(metrics)
+    if not quiet:
+        print_metrics(metrics)
     return metrics
+
+
+def _latest() -> Path:
+    from tfseg.runs import LATEST
+
+    if not LATEST.exists():
+        raise DataError(
+            f"no run is named and there is no {LATEST}. Train one, or name a run folder, an "
+            "exported model or a folder of predictions."
+        )
+    return LATEST
 
 
 def _check_folder(folder: Path) -> None:
@@ -110,70 +179,126 @@ def _check_folder(folder: Path) -> None:
         )
 
 
-def _save_pictures(outcome: Outcome, folder: Path) -> None:
-    """Write a picture of each of the worst cases, in place of an earlier evaluation's."""
+def _choose(
+    evaluation: Evaluation,
+    metric_names: str | None,
+    regions: tuple[str, ...],
+    protocol_name: str | None,
+    tolerance: str | None,
+    **rules: str | None,
+) -> Measures:
+    from tfseg.evaluation import choose
+    from tfseg.metrics.challenges import protocol
+    from tfseg.metrics.options import MetricOptions
+
+    given: dict[str, Any] = {name: value for name, value in rules.items() if value is not None}
+    if tolerance is not None:
+        given["tolerance_mm"] = _tolerances(tolerance)
+    return choose(
+        evaluation.dataset.labels,
+        metrics=metric_names,
+        regions=regions,
+        protocol=None if protocol_name is None else protocol(protocol_name),
+        options=MetricOptions(**given),
+        probabilities=evaluation.probabilities is not None,
+    )
+
+
+def _tolerances(text: str) -> float | tuple[float, ...]:
+    try:
+        values = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise ConfigError(
+            f"--tolerance must be a length in mm, or several with commas; got {text!r}."
+        ) from None
+    return values[0] if len(values) == 1 else values
+
+
+def _other(
+    target: str,
+    against: Path,
+    evaluation: Evaluation,
+    measures: Measures,
+    all_cases: bool,
+    jobs: int,
+) -> Metrics:
+    """Return the figures to compare with: read, or made by the same rules.
+
+    What cannot be compared is refused before hours of prediction, not after.
+    """
+    from tfseg.evaluation import Metrics, check_comparable, open_evaluation
+
+    if against.suffix == ".json":
+        metrics = Metrics.load(against)
+    else:
+        other = open_evaluation(against, evaluation.dataset.root, all_cases=all_cases)
+        metrics = _run(other, measures, jobs).metrics()
+        _note_gaps(metrics)
+    check_comparable(
+        metrics,
+        data=evaluation.dataset.name,
+        protocol=None if measures.protocol is None else measures.protocol.name,
+        options=measures.rules,
+        cases=[case.id for case in evaluation.cases],
+        names=(target, str(against)),
+    )
+    return metrics
+
+
+def _run(evaluation: Evaluation, measures: Measures, jobs: int) -> Outcome:
+    with share_bar("evaluating") as advance:
+        return evaluation.run(measures, jobs=jobs, advance=advance)
+
+
+def _save(outcome: Outcome, metrics: Metrics, comparison: Comparison | None, folder: Path) -> None:
+    """Write figures, page and pictures, in place of an earlier evaluation's."""
+    from tfseg.evaluation import COMPARISON_FILE, save_comparison, save_metrics
+    from tfseg.report import EVALUATION_FILE, write_evaluation
+
+    save_metrics(metrics, folder)
+    if comparison is None:
+        (folder / COMPARISON_FILE).unlink(missing_ok=True)
+    else:
+        save_comparison(comparison, folder)
+    pictures = _save_pictures(outcome, folder)
+    write_evaluation(metrics, folder / EVALUATION_FILE, comparison=comparison, pictures=pictures)
+
+
+def _save_pictures(outcome: Outcome, folder: Path) -> list[tuple[str, bytes]]:
+    """Write a picture of each of the worst cases; return (case, PNG file) of each.
+
+    A case whose image cannot be read has figures but no picture.
+    """
     from tfseg.files import atomic_path
     from tfseg.report import PICTURES_FOLDER, overlay_png
     from tfseg.volume import Volume
 
     dataset = outcome.evaluation.dataset
+    drawn = []
     with atomic_path(folder / PICTURES_FOLDER) as pictures:
         pictures.mkdir()
         for rank, (case, prediction, mean_dice) in enumerate(outcome.worst, start=1):
-            image = dataset.read_image(case)
-            modality = image.modality or dataset.modalities[0]
+            try:
+                image = dataset.read_image(case)
+            except DataError as error:
+                note(f"no picture of {case.id}: {error}")
+                continue
             png = overlay_png(
-                Volume(image.array, image.affine, modality),
+                Volume(image.array, image.affine, image.modality or dataset.modalities[0]),
                 prediction,
                 dataset.read_label(case),
                 labels=dataset.labels,
                 title=f"{case.id}: mean Dice {mean_dice:.3f}",
             )
             (pictures / f"{rank}-{case.id}.png").write_bytes(png)
+            drawn.append((case.id, png))
+    return drawn
 
 
-def _print(metrics: Metrics) -> None:
-    unit = metrics.distance_unit
-    mean = "-" if metrics.mean_dice is None else f"{metrics.mean_dice:.3f}"
-    classes = metrics.classes
-    columns = {
-        "class": list(classes),
-        "Dice": [_spread(summary.metrics["dice"], 3) for summary in classes.values()],
-        "Jaccard": [_spread(summary.metrics["jaccard"], 3) for summary in classes.values()],
-        f"HD95 {unit}": [_spread(summary.metrics["hd95"], 2) for summary in classes.values()],
-    }
-    # Counts of exceptions: shown where there are any.
-    absent = [summary.absent for summary in classes.values()]
-    if any(absent):
-        columns["absent"] = [str(count) for count in absent]
-    undefined = [summary.metrics["hd95"].undefined for summary in classes.values()]
-    if any(undefined):
-        columns["no HD95"] = [str(count) for count in undefined]
-    counted = "1 case" if metrics.cases == 1 else f"{metrics.cases} cases"
-    # Above the table rather than as its title, which is wrapped to the table's width.
-    click.echo(f"{metrics.data}, {metrics.source}: {counted}, mean foreground Dice {mean}")
-    print_table(
-        "",
-        list(columns),
-        list(zip(*columns.values(), strict=True)),
-    )
-    if metrics.cases > 1:
-        print_table(
-            "Worst cases (Dice)",
-            ["case", "mean", *metrics.classes],
-            [
-                (
-                    row.case,
-                    f"{row.mean_dice:.3f}",
-                    *(f"{scores['dice']:.3f}" for scores in row.scores.values()),
-                )
-                for row in metrics.per_case[:_WORST_SHOWN]
-            ],
-        )
-
-
-def _spread(statistic: Statistic, digits: int) -> str:
-    if statistic.mean is None:
-        return "-"
-    spread = "" if statistic.sd is None else f" ± {statistic.sd:.{digits}f}"
-    return f"{statistic.mean:.{digits}f}{spread}"
+def _note_gaps(metrics: Metrics) -> None:
+    for failure in metrics.failed:
+        note(f"failed: {failure.error}")
+    if metrics.missing:
+        note(f"no prediction for {len(metrics.missing)} cases: {', '.join(metrics.missing)}")
+    if metrics.unmatched:
+        note(f"no case for {len(metrics.unmatched)} files: {', '.join(metrics.unmatched)}")

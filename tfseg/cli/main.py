@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "plan": ("tfseg.cli.plan:plan", "Choose spacing, patch and batch for a data set."),
     "train": ("tfseg.cli.train:train", "Train a network."),
     "evaluate": ("tfseg.cli.evaluate:evaluate", "Measure predictions against reference labels."),
+    "metrics": ("tfseg.cli.metrics:metrics", "List the metrics that evaluate can measure."),
     "predict": ("tfseg.cli.predict:predict", "Segment scans with a run or an exported model."),
     "export": ("tfseg_export.cli:export", "Export a run to SavedModel, ONNX or TensorRT."),
     "serve": ("tfseg_serving.cli:serve", "Serve SavedModels over the TF-Serving API."),

@@ -1,13 +1,17 @@
 """How good predictions are: per case, per class, and over a set of cases.
 
-``case`` measures one label map, ``document`` makes ``metrics.json`` of many, ``runner`` goes
-through the cases of a data set, ``sources`` finds them and their predictions.
+``measures`` is what to measure, ``case`` measures one label map, ``runner`` goes through the
+cases of a data set, ``sources`` finds them and their predictions, ``summary`` makes figures of
+many cases, ``compare`` sets two evaluations side by side, ``document`` and ``tables`` are what
+is written.
 """
 
-from tfseg.evaluation.case import METRICS, CaseResult, evaluate_case
+from tfseg.evaluation.case import CaseResult, evaluate_case
+from tfseg.evaluation.compare import check_comparable, compare
 from tfseg.evaluation.document import (
     COMPARISON_FILE,
     METRICS_FILE,
+    VOLUMES,
     CaseRow,
     ClassSummary,
     Comparison,
@@ -16,6 +20,8 @@ from tfseg.evaluation.document import (
     Metrics,
     Statistic,
 )
+from tfseg.evaluation.measures import DEFAULT_METRICS, Measures, choose
+from tfseg.evaluation.parallel import cores
 from tfseg.evaluation.runner import Evaluation, Outcome
 from tfseg.evaluation.sources import is_run, open_evaluation
 from tfseg.evaluation.summary import describe, summarise
@@ -24,9 +30,10 @@ from tfseg.evaluation.tables import CASES_FILE, SUMMARY_FILE, save_comparison, s
 __all__ = [
     "CASES_FILE",
     "COMPARISON_FILE",
-    "METRICS",
+    "DEFAULT_METRICS",
     "METRICS_FILE",
     "SUMMARY_FILE",
+    "VOLUMES",
     "CaseResult",
     "CaseRow",
     "ClassSummary",
@@ -34,9 +41,14 @@ __all__ = [
     "Difference",
     "Evaluation",
     "Failure",
+    "Measures",
     "Metrics",
     "Outcome",
     "Statistic",
+    "check_comparable",
+    "choose",
+    "compare",
+    "cores",
     "describe",
     "evaluate_case",
     "is_run",

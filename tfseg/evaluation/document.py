@@ -69,7 +69,8 @@ class ClassSummary(_Record):
         absent: cases that have it in neither map.
         only_reference: cases where it is in the reference alone: it was missed.
         only_prediction: cases where it is in the prediction alone: it was invented.
-        metrics: metric -> its statistic, in the order of :attr:`Metrics.metrics`.
+        metrics: metric -> its statistic, in the order of :attr:`Metrics.metrics`; one without
+            any case was not measured of this class.
         worst: up to 3 cases with the lowest Dice, worst first.
     """
 
@@ -171,10 +172,11 @@ class Difference(_Record):
         mean: mean of the paired differences; ``None`` without any.
         ci_low: lower end of the 95 % interval of that mean, by a seeded bootstrap over cases.
         ci_high: its upper end.
-        p_value: of the two-sided Wilcoxon signed-rank test; ``None`` where it is not defined.
-            It is not corrected for the number of comparisons.
+        p_value: of the two-sided Wilcoxon signed-rank test; ``None`` for too few cases
+            (:func:`tfseg.metrics.statistics.wilcoxon_p`). It is not corrected for the number of
+            comparisons.
         better: which one is, where the interval leaves out 0 and p is below 0.05; else
-            ``neither``, and always so for metrics that have no good direction.
+            ``neither``.
     """
 
     n: int
@@ -194,7 +196,9 @@ class Comparison(_Record):
         cases: number of cases in both.
         only_this: cases that the other does not have.
         only_other: cases that this one does not have.
+        mean_dice: of the cases' mean Dice.
         differences: class or region -> metric -> difference.
+        image: image-level metric -> difference.
     """
 
     version: Literal[1] = 1
@@ -203,4 +207,6 @@ class Comparison(_Record):
     cases: int
     only_this: list[str] = []
     only_other: list[str] = []
+    mean_dice: Difference
     differences: dict[str, dict[str, Difference]]
+    image: dict[str, Difference] = {}

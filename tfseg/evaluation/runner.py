@@ -1,18 +1,28 @@
-"""Evaluating many cases: one that fails is reported, the others go on."""
+"""Evaluating many cases: side by side, and one that fails does not stop the others."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from numpy.typing import NDArray
 
 from tfseg.datasets import Case, Dataset
-from tfseg.errors import DataError, TfsegError
+from tfseg.errors import ConfigError, DataError, TfsegError
 from tfseg.evaluation.case import CaseResult, evaluate_case
 from tfseg.evaluation.document import Failure, Metrics
-from tfseg.evaluation.summary import summarise
+from tfseg.evaluation.measures import DEFAULT_MEASURES, Measures
+from tfseg.evaluation.parallel import in_order
+from tfseg.evaluation.summary import summarise, worst_first
 from tfseg.volume import Volume
 
 _WORST_KEPT = 3  # predictions kept for pictures: one byte a voxel each
+
+# A label map and, where they are asked for, class probabilities (z, y, x, class) on its grid.
+Prediction = tuple[Volume, NDArray[Any] | None]
 
 
 @dataclass(frozen=True)
@@ -24,6 +34,11 @@ class Evaluation:
         cases: the cases to measure, each with a reference.
         predict: returns a case's label map on its own grid.
         source: which cases these are, in words.
+        probabilities: returns a case's class probabilities (z, y, x, class) on its own grid;
+            ``None`` where there are none.
+        in_turn: whether ``predict`` and ``probabilities`` are for one thread: a network takes
+            all cores and much memory by itself. A case is then predicted while earlier ones
+            are measured.
         missing: cases without a prediction.
         unmatched: prediction files that belong to no case.
     """
@@ -32,43 +47,95 @@ class Evaluation:
     cases: tuple[Case, ...]
     predict: Callable[[Case], Volume]
     source: str
+    probabilities: Callable[[Case], NDArray[Any]] | None = None
+    in_turn: bool = False
     missing: tuple[str, ...] = ()
     unmatched: tuple[str, ...] = ()
 
     def run(
-        self, track: Callable[[Sequence[Case]], Iterable[Case]] = lambda cases: cases
+        self,
+        measures: Measures = DEFAULT_MEASURES,
+        *,
+        jobs: int = 1,
+        advance: Callable[[float], None] = lambda share: None,
     ) -> Outcome:
         """Evaluate every case; one that fails is reported and the others go on.
 
         Args:
-            track: wraps the cases, e.g. in a progress bar.
+            measures: what to measure.
+            jobs: threads. At most ``jobs + 1`` cases are in memory at a time, besides the
+                predictions of the worst three. The outcome does not depend on it.
+            advance: called with the finished share of the cases.
 
         Raises:
+            ConfigError: a metric needs probabilities and there are none.
             DataError: not one case could be evaluated; the message is the first case's.
         """
-        outcome = Outcome(self)
-        for case in track(self.cases):
-            try:
-                outcome.add(case, *self._measure(case))
-            except (TfsegError, MemoryError) as error:
-                text = str(error) or "out of memory"
-                outcome.failed.append(
-                    Failure(case=case.id, error=text if case.id in text else f"{case.id}: {text}")
-                )
+        needing = measures.of_level("probability")
+        if needing and self.probabilities is None:
+            raise ConfigError(
+                f"{', '.join(needing)} must be measured on probabilities; there are none with "
+                f"the {self.source}. Write them with tfseg predict --save-probabilities, or "
+                "leave the metric out."
+            )
+        outcome = Outcome(self, measures)
+        calls = self._calls(measures)
+        for finished, measured in enumerate(in_order(calls, jobs), start=1):
+            outcome.add(*measured)
+            advance(finished / len(self.cases))
         if not outcome.results:
             first = outcome.failed[0].error
             many = f"none of {len(self.cases)} cases could be evaluated, the first because "
             raise DataError(first if len(self.cases) == 1 else many + first)
         return outcome
 
-    def _measure(self, case: Case) -> tuple[CaseResult, Volume]:
-        reference = self.dataset.read_label(case)
-        mask = None
-        if case.mask is not None and self.dataset.read_mask is not None:
-            mask = self.dataset.read_mask(case)
-        prediction = self.predict(case)
-        result = evaluate_case(reference, prediction, self.dataset.labels, mask, case=case.id)
-        return result, prediction
+    def _calls(self, measures: Measures) -> Iterator[Callable[[], tuple[Case, _Found]]]:
+        """Yield a call a case; what must be done in turn is done before it is yielded."""
+        for case in self.cases:
+            find = partial(self._find, case, measures.wants_probabilities)
+            yield partial(self._measure, case, measures, _done(find) if self.in_turn else find)
+
+    def _find(self, case: Case, with_probabilities: bool) -> Prediction:
+        wanted = self.probabilities if with_probabilities else None
+        return self.predict(case), None if wanted is None else wanted(case)
+
+    def _measure(
+        self, case: Case, measures: Measures, find: Callable[[], Prediction]
+    ) -> tuple[Case, _Found]:
+        try:
+            reference = self.dataset.read_label(case)
+            mask = None
+            if case.mask is not None and self.dataset.read_mask is not None:
+                mask = self.dataset.read_mask(case)
+            prediction, probabilities = find()
+            result = evaluate_case(
+                reference,
+                prediction,
+                self.dataset.labels,
+                measures,
+                mask=mask,
+                probabilities=probabilities,
+                case=case.id,
+            )
+        except (TfsegError, MemoryError) as error:
+            text = str(error) or "out of memory"
+            return case, Failure(
+                case=case.id, error=text if case.id in text else f"{case.id}: {text}"
+            )
+        return case, (result, prediction)
+
+
+_Found = Failure | tuple[CaseResult, Volume]
+
+
+def _done(call: Callable[[], Prediction]) -> Callable[[], Prediction]:
+    """Call now; return a function that gives the result, or raises the error, later."""
+    future: Future[Prediction] = Future()
+    try:
+        future.set_result(call())
+    except (TfsegError, MemoryError) as error:
+        future.set_exception(error)
+    return future.result
 
 
 @dataclass
@@ -76,32 +143,40 @@ class Outcome:
     """What an evaluation found.
 
     Attributes:
-        results: one per evaluated case, in the order of evaluation.
+        results: one per evaluated case, in the order of the cases.
         failed: the cases that could not be evaluated.
         worst: (case, its prediction, its mean Dice) of the few cases with the lowest mean
             Dice, worst first; for pictures.
     """
 
     evaluation: Evaluation
+    measures: Measures
     results: list[CaseResult] = field(default_factory=list)
     failed: list[Failure] = field(default_factory=list)
     worst: list[tuple[Case, Volume, float]] = field(default_factory=list)
 
-    def add(self, case: Case, result: CaseResult, prediction: Volume) -> None:
+    def add(self, case: Case, found: _Found) -> None:
         """Take in one case."""
+        if isinstance(found, Failure):
+            self.failed.append(found)
+            return
+        result, prediction = found
         self.results.append(result)
         self.worst.append((case, prediction, result.mean_dice))
-        self.worst.sort(key=lambda entry: (entry[2], entry[0].id))
+        self.worst.sort(key=lambda entry: worst_first(entry[2], entry[0].id))
         del self.worst[_WORST_KEPT:]
 
     def metrics(self) -> Metrics:
         """Return the document of this evaluation."""
+        protocol = self.measures.protocol
         return Metrics(
             data=self.evaluation.dataset.name,
             source=self.evaluation.source,
+            protocol=None if protocol is None else protocol.name,
             distance_unit="px" if self.evaluation.dataset.dims == 2 else "mm",
+            options=self.measures.rules,
             failed=self.failed,
             missing=list(self.evaluation.missing),
             unmatched=list(self.evaluation.unmatched),
-            **summarise(self.results),
+            **summarise(self.results, protocol),
         )

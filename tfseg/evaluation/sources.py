@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tfseg.artifact import FILE_NAME
@@ -15,10 +18,10 @@ from tfseg.files import read_json
 from tfseg.inference.predictor import Predictor
 from tfseg.io import read_volume, volume_stem, volume_suffix
 from tfseg.plan import first_problem
-from tfseg.volume import Volume
 
 _RUN_MANIFEST = "manifest.json"
 _RUN_CONFIG = "config.json"
+_PROBABILITIES = "probabilities"
 # Where exports keep their manifest; a SavedModel's folder holds one folder a version.
 _ARTIFACT_MANIFESTS = (FILE_NAME, f"assets.extra/{FILE_NAME}", f"*/assets.extra/{FILE_NAME}")
 
@@ -111,14 +114,50 @@ def _of_predictions(folder: Path, files: list[Path], data: Path | None) -> Evalu
     cases = tuple(case for case in labelled if case.id in found)
     splits = {case.split for case in cases}
     missing = tuple(c.id for c in labelled if c.split in splits and c.id not in found)
+    saved = {case: _probabilities_file(path) for case, path in found.items()}
     return Evaluation(
         dataset,
         cases,
         predict=lambda case: read_volume(found[case.id]),
         source=f"predictions in {folder.name}",
+        probabilities=(lambda case: _read_probabilities(saved[case.id]))
+        if any(path.is_file() for path in saved.values())
+        else None,
         missing=missing,
         unmatched=tuple(unmatched),
     )
+
+
+def _probabilities_file(label_map: Path) -> Path:
+    """Return where ``tfseg predict --save-probabilities`` writes them: beside the label map."""
+    return label_map.with_name(volume_stem(label_map) + ".npz")
+
+
+def _read_probabilities(path: Path) -> NDArray[Any]:
+    """Return the class probabilities (z, y, x, class) of a file.
+
+    Raises:
+        DataError: no such file, no NumPy archive, or no array of that name and rank in it.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            array = archive[_PROBABILITIES]
+    except FileNotFoundError:
+        raise DataError(
+            f"there is no {path} with the probabilities of its label map. Write it with tfseg "
+            "predict --save-probabilities."
+        ) from None
+    except (KeyError, TypeError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise DataError(
+            f"{path} must be a NumPy archive with an array {_PROBABILITIES!r} ({error}). Write "
+            "it again with tfseg predict --save-probabilities."
+        ) from error
+    if array.ndim != 4 or not np.issubdtype(array.dtype, np.floating):
+        raise DataError(
+            f"{path}: probabilities must be floats (z, y, x, class); got {array.dtype} of shape "
+            f"{array.shape}."
+        )
+    return np.asarray(array)
 
 
 def _of_run(run: Path, data: Path | None, all_cases: bool) -> Evaluation:
@@ -186,7 +225,11 @@ def _of_model(
             f"{', '.join(labels)}, the data set {', '.join(dataset.labels)}."
         )
 
-    def predict(case: Case) -> Volume:
-        return predictor.predict(dataset.read_image(case))
-
-    return Evaluation(dataset, cases, predict, source)
+    return Evaluation(
+        dataset,
+        cases,
+        predict=lambda case: predictor.predict(dataset.read_image(case)),
+        source=source,
+        probabilities=lambda case: predictor.probabilities(dataset.read_image(case)),
+        in_turn=True,
+    )

@@ -7,46 +7,73 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tfseg.evaluation.case import CaseResult
-from tfseg.evaluation.document import CaseRow, ClassSummary, Statistic
+from tfseg.evaluation.document import VOLUMES, CaseRow, ClassSummary, Statistic
+from tfseg.metrics.challenges import Protocol
+from tfseg.metrics.statistics import bootstrap_mean
 
 _WORST_NAMED = 3
-_RESAMPLES = 2000
 
 
-def summarise(results: Sequence[CaseResult]) -> dict[str, Any]:
+def summarise(results: Sequence[CaseResult], protocol: Protocol | None = None) -> dict[str, Any]:
     """Summarise cases: per class and metric, and per case.
 
+    Args:
+        results: one a case, all measured alike.
+        protocol: what they were measured by, if by one: it adds figures over all cases.
+
     Returns:
-        The fields ``metrics``, ``cases``, ``mean_dice``, ``classes``, ``image`` and ``per_case``
-        of :class:`tfseg.evaluation.Metrics`. Values that are not defined are left out of the
-        statistics and counted.
+        The fields ``metrics``, ``cases``, ``mean_dice``, ``classes``, ``image``, ``overall`` and
+        ``per_case`` of :class:`tfseg.evaluation.Metrics`. Values that are not defined are left
+        out of the statistics and counted.
     """
-    ordered = sorted(results, key=_worst_first)
-    names = list(results[0].scores) if results else []
+    ordered = sorted(results, key=lambda result: worst_first(result.mean_dice, result.case))
+    rows = [row for result in ordered for row in result.scores.values()]
+    found = dict.fromkeys(metric for row in rows for metric in row)
+    metrics = sorted(found, key=lambda metric: metric in VOLUMES)
+    names = dict.fromkeys(name for result in ordered for name in result.scores)
     return {
-        "metrics": list(results[0].scores[names[0]]) if names else [],
-        "cases": len(results),
-        "mean_dice": _finite(_mean([r.mean_dice for r in results])),
+        "metrics": metrics,
+        "cases": len(ordered),
+        "mean_dice": _finite(_mean([result.mean_dice for result in ordered])),
         "classes": {
-            name: _class_summary({result.case: result.scores[name] for result in ordered})
+            name: _class_summary({r.case: r.scores.get(name, {}) for r in ordered}, metrics)
             for name in names
         },
         "image": {
-            metric: describe([result.image[metric] for result in ordered])
-            for metric in (results[0].image if results else ())
+            metric: describe(result.image[metric] for result in ordered)
+            for metric in dict.fromkeys(metric for result in ordered for metric in result.image)
         },
+        "overall": _overall(results, protocol),
         "per_case": [
             CaseRow(
                 case=result.case,
                 mean_dice=_finite(result.mean_dice),
-                scores={name: _json_values(scores) for name, scores in result.scores.items()},
-                image=_json_values(result.image),
+                scores={
+                    name: {
+                        m: _finite(result.scores.get(name, {}).get(m, math.nan)) for m in metrics
+                    }
+                    for name in names
+                },
+                image={metric: _finite(value) for metric, value in result.image.items()},
             )
             for result in ordered
         ],
     }
+
+
+def worst_first(mean_dice: float, case: str) -> tuple[float, str]:
+    """Return the key that sorts cases by their Dice; those without one come last."""
+    return (math.inf if math.isnan(mean_dice) else mean_dice, case)
+
+
+def _overall(results: Sequence[CaseResult], protocol: Protocol | None) -> dict[str, float | None]:
+    if protocol is None:
+        return {}
+    cases = {r.case: r.protocol_case for r in results if r.protocol_case is not None}
+    return {name: _finite(value) for name, value in protocol.overall(cases).items()}
 
 
 def describe(values: Iterable[float]) -> Statistic:
@@ -55,43 +82,40 @@ def describe(values: Iterable[float]) -> Statistic:
     defined = given[~np.isnan(given)]
     infinite = int(np.count_nonzero(np.isinf(defined)))
     finite = len(defined) > 0 and not infinite
-    spread = finite and len(defined) > 1
-    low, high = _interval(defined) if spread else (None, None)
+    interval = bootstrap_mean(defined) if finite else None
     q1, median, q3 = (_quantile(defined, share) for share in (0.25, 0.5, 0.75))
     return Statistic(
         mean=float(np.mean(defined)) if finite else None,
-        sd=float(np.std(defined, ddof=1)) if spread else None,
+        sd=float(np.std(defined, ddof=1)) if finite and len(defined) > 1 else None,
         median=median,
         q1=q1,
         q3=q3,
-        ci_low=low,
-        ci_high=high,
+        ci_low=interval[0] if interval else None,
+        ci_high=interval[1] if interval else None,
         n=len(defined),
         undefined=len(given) - len(defined),
         infinite=infinite,
     )
 
 
-def _class_summary(cases: dict[str, dict[str, float]]) -> ClassSummary:
+def _class_summary(cases: dict[str, dict[str, float]], metrics: Sequence[str]) -> ClassSummary:
     rows = list(cases.values())
-    reference = np.array([row["reference_ml"] > 0 for row in rows])
-    prediction = np.array([row["prediction_ml"] > 0 for row in rows])
+    there = np.array([[row.get(volume, math.nan) > 0 for volume in VOLUMES] for row in rows])
+    reference, prediction = there.T
     by_dice = sorted(
-        (case for case, row in cases.items() if not math.isnan(row["dice"])),
+        (case for case, row in cases.items() if not math.isnan(row.get("dice", math.nan))),
         key=lambda case: (cases[case]["dice"], case),
     )
     return ClassSummary(
         absent=int(np.count_nonzero(~reference & ~prediction)),
         only_reference=int(np.count_nonzero(reference & ~prediction)),
         only_prediction=int(np.count_nonzero(~reference & prediction)),
-        metrics={metric: describe([row[metric] for row in rows]) for metric in rows[0]},
+        # A protocol measures some metrics of some regions only: the others have no values.
+        metrics={
+            metric: describe(row[metric] for row in rows if metric in row) for metric in metrics
+        },
         worst=by_dice[:_WORST_NAMED],
     )
-
-
-def _worst_first(result: CaseResult) -> tuple[float, str]:
-    dice = result.mean_dice
-    return (math.inf if math.isnan(dice) else dice, result.case)
 
 
 def _mean(values: Sequence[float]) -> float:
@@ -99,7 +123,7 @@ def _mean(values: Sequence[float]) -> float:
     return float(np.mean(defined)) if defined else math.nan
 
 
-def _quantile(values: np.ndarray, share: float) -> float | None:
+def _quantile(values: NDArray[np.float64], share: float) -> float | None:
     """Return a quantile, interpolated linearly; ``None`` if there is none or it is infinite."""
     if not len(values):
         return None
@@ -109,16 +133,6 @@ def _quantile(values: np.ndarray, share: float) -> float | None:
     if np.isinf(above):
         return None
     return float(below + (above - below) * (place - math.floor(place)))
-
-
-def _interval(values: np.ndarray) -> tuple[float, float]:
-    drawn = np.random.default_rng(0).integers(0, len(values), (_RESAMPLES, len(values)))
-    low, high = np.percentile(values[drawn].mean(axis=1), [2.5, 97.5])
-    return float(low), float(high)
-
-
-def _json_values(scores: dict[str, float]) -> dict[str, float | None]:
-    return {metric: _finite(value) for metric, value in scores.items()}
 
 
 def _finite(value: float) -> float | None:

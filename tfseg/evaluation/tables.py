@@ -23,8 +23,8 @@ def save_metrics(metrics: Metrics, folder: str | os.PathLike[str]) -> None:
     """Write ``metrics.json``, ``cases.csv`` and ``summary.csv`` into ``folder``.
 
     ``cases.csv`` has a row a case and class with a column a metric; ``summary.csv`` a row a
-    class and metric with a column a statistic. An empty field is a value that is not defined,
-    or infinite.
+    class and metric with a column a statistic, and, without a class, one a metric of the whole
+    image. An empty field is a value that is not defined, or infinite.
     """
     folder = Path(folder)
     write_text(
@@ -38,14 +38,15 @@ def save_metrics(metrics: Metrics, folder: str | os.PathLike[str]) -> None:
             ),
         ),
     )
+    figures = {name: summary.metrics for name, summary in metrics.classes.items()}
     write_text(
         folder / SUMMARY_FILE,
         _csv(
             ["class", "metric", *_STATISTICS],
             (
                 [name, metric, *(_text(getattr(statistic, field)) for field in _STATISTICS)]
-                for name, summary in metrics.classes.items()
-                for metric, statistic in summary.metrics.items()
+                for name, found in {**figures, "": metrics.image}.items()
+                for metric, statistic in found.items()
             ),
         ),
     )

@@ -112,7 +112,7 @@ def test_predictions_are_measured_by_name(data, predictions, tmp_path, capsys):
     assert document["per_case"][0]["case"] == "scan_5"
     assert document["mean_dice"] == pytest.approx(np.mean([3 / n for n in range(3, 8)]))
     # The far face is the shift away.
-    assert document["per_case"][0]["scores"]["organ"]["hd95_mm"] == 4.0
+    assert document["per_case"][0]["scores"]["organ"]["hd95"] == 4.0
     assert sorted(path.name for path in (out / "pictures").iterdir()) == [
         "1-scan_5.png", "2-scan_4.png", "3-scan_3.png",
     ]  # fmt: skip
@@ -121,7 +121,7 @@ def test_predictions_are_measured_by_name(data, predictions, tmp_path, capsys):
 def test_the_table_names_classes_and_worst_cases(data, predictions, capsys):
     assert run(["evaluate", str(predictions), "--data", str(data)]) == 0
     table = capsys.readouterr().out
-    for part in ("organ", "Jaccard", "HD95 mm", "±", "Worst cases", "scan_5", "0.429"):
+    for part in ("organ", "jaccard", "hd95 mm", "±", "Worst cases", "scan_5", "0.429"):
         assert part in table
     assert sorted(path.name for path in predictions.iterdir()) == [f"{c}.nii.gz" for c in CASES]
 

@@ -1,80 +1,69 @@
-"""Statistics over cases and the document metrics.json."""
+"""The documents: their files, round trips, and what a damaged one is told."""
 
 import csv
 import json
 import math
-import statistics
 
 import pytest
 
 from tfseg.errors import DataError
-from tfseg.evaluation import METRICS, CaseResult, Metrics, save_metrics, summarise
+from tfseg.evaluation import (
+    VOLUMES,
+    CaseResult,
+    Metrics,
+    compare,
+    save_comparison,
+    save_metrics,
+    summarise,
+)
+
+COLUMNS = ("dice", "hd95", *VOLUMES)
 
 
-def result(case: str, dice: float, hd95_mm: float, volume_ml: float = 5.0) -> CaseResult:
-    scores = dict.fromkeys(METRICS, dice)
-    scores.update(hd95_mm=hd95_mm, reference_ml=volume_ml, prediction_ml=volume_ml)
-    return CaseResult(case, {"organ": scores})
+def result(case: str, dice: float, hd95: float) -> CaseResult:
+    scores = {"dice": dice, "hd95": hd95, "reference_ml": 5.0, "prediction_ml": 5.0}
+    return CaseResult(case, {"organ": scores}, {"pixel_acc": 0.5})
 
 
-RESULTS = [
-    result("a", 0.9, 2.0),
-    result("b", 0.5, 4.0),
-    result("c", 0.0, math.nan),
-    result("d", 1.0, 0.0, volume_ml=0.0),
-]
+def metrics(**changes) -> Metrics:
+    results = [result("a", 0.9, 2.0), result("b", 0.5, 4.0), result("c", 0.0, math.nan)]
+    fields = {"data": "D", "source": "all", "distance_unit": "mm", **summarise(results), **changes}
+    return Metrics(**fields)
 
 
-def test_summary_leaves_out_what_is_undefined_and_counts_it():
-    summary = summarise(RESULTS)
-    assert summary["cases"] == 4
-    assert summary["mean_dice"] == pytest.approx(0.6)
-    organ = summary["classes"]["organ"]
-    assert organ["absent"] == 1
-    assert organ["dice"] == {
-        "mean": pytest.approx(0.6),
-        "sd": pytest.approx(statistics.stdev([0.9, 0.5, 0.0, 1.0])),
-        "median": pytest.approx(0.7),
-        "n": 4,
-        "undefined": 0,
-    }
-    assert organ["hd95_mm"] == {
-        "mean": pytest.approx(2.0),
-        "sd": pytest.approx(2.0),
-        "median": pytest.approx(2.0),
-        "n": 3,
-        "undefined": 1,
-    }
-    assert [row["case"] for row in summary["per_case"]] == ["c", "b", "a", "d"]
-
-
-def test_summary_is_strict_json():
-    infinite = result("e", 0.0, math.inf)
-    text = json.dumps(summarise([infinite]), allow_nan=False)
-    organ = json.loads(text)["classes"]["organ"]
-    assert organ["hd95_mm"] == {
-        "mean": None, "sd": None, "median": None, "n": 0, "undefined": 1,
-    }  # fmt: skip
-    assert organ["dice"]["sd"] is None  # one case has no spread
-    assert json.loads(text)["per_case"][0]["scores"]["organ"]["hd95_mm"] is None
-
-
-def test_no_cases_have_no_mean():
-    assert summarise([]) == {"cases": 0, "mean_dice": None, "classes": {}, "per_case": []}
+def rows(path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def test_files_round_trip(tmp_path):
-    metrics = Metrics(
-        data="D", source="all", distance_unit="mm", missing=["x"], **summarise(RESULTS)
-    )
-    save_metrics(metrics, tmp_path)
-    assert Metrics.load(tmp_path / "metrics.json") == metrics
-    with (tmp_path / "cases.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert [row["case"] for row in rows] == ["c", "b", "a", "d"]
-    assert rows[0]["hd95_mm"] == ""
-    assert float(rows[1]["hd95_mm"]) == 4.0
-    assert list(rows[0]) == ["case", "class", *METRICS]
+    written = metrics(missing=["x"], options={"tolerance_mm": [1.0, 2.0]})
+    save_metrics(written, tmp_path)
+    assert Metrics.load(tmp_path / "metrics.json") == written
+    assert json.loads((tmp_path / "metrics.json").read_text())["version"] == 2
+
+
+def test_cases_have_a_row_a_class_and_summaries_a_row_a_metric(tmp_path):
+    save_metrics(metrics(), tmp_path)
+    cases = rows(tmp_path / "cases.csv")
+    assert [row["case"] for row in cases] == ["c", "b", "a"]
+    assert list(cases[0]) == ["case", "class", *COLUMNS]
+    assert cases[0]["hd95"] == ""
+    assert float(cases[1]["hd95"]) == 4.0
+    summary = rows(tmp_path / "summary.csv")
+    assert [(row["class"], row["metric"]) for row in summary] == [
+        *(("organ", metric) for metric in COLUMNS),
+        ("", "pixel_acc"),
+    ]
+    assert float(summary[1]["mean"]) == 3.0
+    assert (summary[1]["n"], summary[1]["undefined"]) == ("2", "1")
+
+
+def test_a_comparison_is_written_as_json(tmp_path):
+    comparison = compare(metrics(), metrics(), names=("one", "two"))
+    save_comparison(comparison, tmp_path)
+    document = json.loads((tmp_path / "comparison.json").read_text())
+    assert document == comparison.model_dump(mode="json")
 
 
 @pytest.mark.parametrize(
@@ -83,10 +72,12 @@ def test_files_round_trip(tmp_path):
         ({"cases": "many"}, "cases: .*integer.*'many'"),
         ({"distance_unit": "cm"}, "distance_unit: .*'mm' or 'px'; got 'cm'"),
         ({"extra": 1}, "extra: "),
+        ({"version": 1}, "version: .*2; got 1"),
+        ({"mean_dice": "NaN"}, "mean_dice: .*finite"),
     ],
 )
 def test_damaged_document_names_the_field(tmp_path, change, message):
-    document = {"data": "D", "source": "all", "distance_unit": "mm", **summarise(RESULTS), **change}
+    document = {**metrics().model_dump(mode="json"), **change}
     (tmp_path / "metrics.json").write_text(json.dumps(document))
     with pytest.raises(DataError, match=f"no valid metrics file: {message}"):
         Metrics.load(tmp_path / "metrics.json")

@@ -30,6 +30,6 @@ def test_a_reference_agrees_with_itself(name, suffix, unit, real_data, tmp_path,
     assert document["mean_dice"] == 1.0
     assert document["distance_unit"] == unit
     for summary in document["classes"].values():
-        assert summary["hd95_mm"]["mean"] == 0.0
+        assert summary["hd95"]["mean"] == 0.0
         assert summary["reference_ml"]["mean"] > 0
     assert len(list(Path(out / "pictures").glob("*.png"))) == 3
