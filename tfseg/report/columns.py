@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from tfseg.evaluation import Metrics, Statistic
+from tfseg.evaluation import ClassSummary, Metrics, Statistic
 from tfseg.evaluation.document import VOLUMES
 from tfseg.metrics.registry import MetricInfo, metric_info
 
@@ -91,6 +91,12 @@ def column(metric: str, distance_unit: str) -> Column:
         unit = {"mm": "px", "ml": "kpx"}.get(unit, unit)
         name = name.replace("volume", "area").replace("Volume", "Area")
     return Column(info, name, unit, _DIGITS[info.unit])
+
+
+def is_measured(summary: ClassSummary, metric: str) -> bool:
+    """Tell whether a metric was measured of a class: a protocol may treat each its own way."""
+    statistic = summary.metrics.get(metric)
+    return statistic is not None and statistic.n + statistic.undefined > 0
 
 
 def number(value: float | None, digits: int) -> str:

@@ -14,14 +14,24 @@ import numpy as np
 
 from tfseg.evaluation import Comparison, Difference, Metrics
 from tfseg.files import write_text
+from tfseg.metrics.challenges import PROTOCOLS
 from tfseg.report import panels
 from tfseg.report.columns import Column, column, columns, number
 from tfseg.report.render import render_page
 
 EVALUATION_FILE = "evaluation.html"
 
-# Rules by their names in the options, in words.
-_RULES: dict[str, tuple[str, dict[Any, str]]] = {
+# Option -> what it is about, its values in words, and the metrics it matters to; an option of
+# no metric in particular is always shown.
+_RULES: dict[str, tuple[str, dict[Any, str], frozenset[str]]] = {
+    "both_empty": (
+        "Class that neither map has",
+        {
+            "perfect": "counts as found: overlaps are 1, distances 0",
+            "nan": "not defined: counted, and left out of the figures",
+        },
+        frozenset(),
+    ),
     "empty_distance": (
         "Distance to a class that only one map has",
         {
@@ -29,20 +39,24 @@ _RULES: dict[str, tuple[str, dict[Any, str]]] = {
             "inf": "infinite: counts for the median; no mean is given",
             "diag": "the diagonal of the scan",
         },
-    ),
-    "both_empty": (
-        "Class that neither map has",
-        {
-            "perfect": "counts as found: overlaps are 1, distances 0",
-            "nan": "not defined: counted, and left out of the figures",
-        },
+        frozenset(),
     ),
     "hd_mode": (
-        "95th percentile of the surface distance",
+        "95th percentile of the surface distances",
         {
             "max": "of each direction; the larger of the two",
             "pooled": "of the distances of both directions together",
         },
+        frozenset({"hd95"}),
+    ),
+    "tolerance_mm": ("Tolerance of the NSD", {}, frozenset({"nsd"})),
+    "sa_mode": (
+        "Segmentation accuracy counts",
+        {
+            "symdiff": "the voxels on which the maps differ",
+            "area": "the difference of the two sizes",
+        },
+        frozenset({"sa"}),
     ),
 }
 
@@ -108,8 +122,6 @@ def _facts(metrics: Metrics) -> list[tuple[str, str]]:
     if len(values) > 1:
         facts.append(("Dice of the median case", number(float(np.median(values)), 3)))
         facts.append(("Dice of the worst case", number(min(values), 3)))
-    # Names of a protocol's values are its own, such as a global Dice.
-    facts += [(name.replace("_", " "), number(v, 3)) for name, v in metrics.overall.items()]
     return facts
 
 
@@ -146,17 +158,19 @@ def _rules(metrics: Metrics) -> list[tuple[str, str]]:
     """Return the rules behind the figures as (what, how)."""
     rules = []
     if metrics.protocol:
-        rules.append(("Protocol", metrics.protocol))
+        protocol = PROTOCOLS.get(metrics.protocol)
+        rules.append(("Protocol", protocol.title if protocol else metrics.protocol))
     for option, value in metrics.options.items():
-        if option == "tolerance_mm":
-            values = value if isinstance(value, (list, tuple)) else [value]
-            tolerances = ", ".join(f"{v:g}" for v in values)
-            rules.append(("Tolerance of the NSD", f"{tolerances} {metrics.distance_unit}"))
-        elif option in _RULES:
-            title, words = _RULES[option]
-            rules.append((title, words.get(value, str(value))))
-        else:
-            rules.append((option.replace("_", " "), str(value)))
+        what, words, matters_to = _RULES.get(option, (option.replace("_", " "), {}, frozenset()))
+        if not matters_to or matters_to & set(metrics.metrics):
+            rules.append(
+                (
+                    what,
+                    _lengths(metrics, value)
+                    if option == "tolerance_mm"
+                    else words.get(value, str(value)),
+                )
+            )
     if metrics.distance_unit == "px":
         rules.append(("Units", "pixels (px) and thousands of them (kpx): photographs have no mm"))
     rules += [
@@ -165,7 +179,16 @@ def _rules(metrics: Metrics) -> list[tuple[str, str]]:
         ("Quartiles", "interpolated linearly"),
         (
             "Limits of agreement",
-            "bias ± 1.96 SD of the differences; cases without the class left out",
+            "bias ± 1.96 SD of the differences; cases without the class are left out",
         ),
     ]
     return rules
+
+
+def _lengths(metrics: Metrics, value: Any) -> str:
+    """Write a tolerance, or one for each class and region."""
+    unit = metrics.distance_unit
+    if not isinstance(value, (list, tuple)):
+        return f"{value:g} {unit}"
+    pairs = zip(metrics.classes, value, strict=False)  # no classes without cases
+    return ", ".join(f"{name}: {length:g} {unit}" for name, length in pairs)

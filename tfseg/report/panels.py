@@ -11,7 +11,7 @@ from markupsafe import Markup
 from tfseg.evaluation import Comparison, Metrics, Statistic
 from tfseg.evaluation.document import VOLUMES
 from tfseg.metrics.clinical import Agreement, bland_altman
-from tfseg.report.columns import Column, column, exceptions, number, signed
+from tfseg.report.columns import Column, column, exceptions, is_measured, number, signed
 from tfseg.report.plots import (
     Box,
     Interval,
@@ -54,7 +54,7 @@ def boxes(metrics: Metrics, shown: Iterable[Column]) -> list[Panel]:
         rows = [
             _box(metrics, name, summary.metrics[one.metric], one.metric)
             for name, summary in metrics.classes.items()
-            if one.metric in summary.metrics  # a protocol may measure each region its own way
+            if is_measured(summary, one.metric)
         ]
         if any(row.points for row in rows):
             panels.append(Panel(one.heading, box_plot(rows, one)))

@@ -21,6 +21,7 @@ Points = Sequence[tuple[str, float]]  # (case, value)
 _WIDTH = 380.0
 _EDGE = 16.0  # room for half a tick's label
 _DOT = 2.1
+_MANY = 100  # cases
 _AXIS = 34.0  # room below a plot for ticks and the axis's title
 _GOLDEN = 0.6180339887498949  # its multiples modulo 1 spread dots evenly, in any number
 _MINUS = "\N{MINUS SIGN}"
@@ -42,12 +43,25 @@ class Box:
     quartiles: tuple[float, float, float] | None
     remark: str = ""
 
+    @property
+    def whiskers(self) -> tuple[float, float]:
+        """The furthest values within 1.5 box lengths of the box; without a box, all values."""
+        values = [value for _, value in self.points]
+        if self.quartiles is None:
+            return min(values), max(values)
+        q1, _, q3 = self.quartiles
+        reach = 1.5 * (q3 - q1)
+        inside = [value for value in values if q1 - reach <= value <= q3 + reach]
+        # Interpolated quartiles need not be values, so a whisker might end within the box.
+        return min([*inside, q1]), max([*inside, q3])
+
 
 def box_plot(boxes: Sequence[Box], column: Column) -> Markup:
     """Draw a metric: for each class a box, whiskers, every case as a dot, the worst one named.
 
-    The box spans the quartiles with a line at the median; whiskers reach the furthest values
-    within 1.5 box lengths (Tukey 1977).
+    The box spans the quartiles with a line at the median; for the whiskers see
+    :attr:`Box.whiskers` (Tukey 1977). Each dot has its case's name; of very many cases, which
+    would make the page slow, only those beyond the whiskers do.
     """
     row, strip, start = 58.0, 18.0, 4.0
     values = [value for box in boxes for _, value in box.points]
@@ -62,55 +76,40 @@ def box_plot(boxes: Sequence[Box], column: Column) -> Markup:
             text(_EDGE, top + 12, fit(box.name, room, 12), "name"),
             text(_WIDTH - _EDGE, top + 12, count, "soft", "end"),
         ]
-        middle = top + 17 + strip / 2
-        if box.quartiles is not None and len(box.points) > 1:
-            content += _box(box, x, middle, strip)
-        content.append(_dots(box.points, x, middle, strip, column))
         if box.points:
-            case, value = max(box.points, key=lambda point: column.badness(point[1]))
-            content.append(
-                _named(f"{case}: {column.write(value)}", x(value), middle + strip / 2 + 10)
-            )
+            content += _row(box, x, top + 17 + strip / 2, strip, column)
     label = f"Box plot of {column.heading}, class by class; the figures are in the tables."
     return drawing(_WIDTH, bottom + _AXIS, label, content)
 
 
-def _box(box: Box, x: Scale, middle: float, strip: float) -> list[Markup]:
-    q1, median, q3 = box.quartiles or (math.nan,) * 3
-    reach = 1.5 * (q3 - q1)
-    inside = [value for _, value in box.points if q1 - reach <= value <= q3 + reach]
-    # Rounding may leave no value at a quartile itself.
-    low, high = min([*inside, q1]), max([*inside, q3])
-    return [
-        line(x(low), middle, x(q1), middle, "whisker"),
-        line(x(q3), middle, x(high), middle, "whisker"),
-        element(
-            "rect",
-            x=x(q1),
-            y=middle - strip / 2,
-            width=max(x(q3) - x(q1), 0.5),
-            height=strip,
-            class_="box",
-        ),
-        line(x(median), middle - strip / 2, x(median), middle + strip / 2, "median"),
-    ]
-
-
-def _dots(points: Points, x: Scale, middle: float, strip: float, column: Column) -> Markup:
-    ordered = sorted(points, key=lambda point: (point[1], point[0]))
-    spread = strip - 4 if len(points) > 1 else 0.0
-    return element(
-        "g",
-        *(
-            _dot(
-                x(value),
-                middle + spread * ((index * _GOLDEN) % 1 - 0.5),
-                f"{case}: {column.write(value)}",
-            )
-            for index, (case, value) in enumerate(ordered)
-        ),
-        class_="dots",
-    )
+def _row(box: Box, x: Scale, middle: float, strip: float, column: Column) -> list[Markup]:
+    low, high = box.whiskers
+    content = []
+    if box.quartiles is not None and len(box.points) > 1:
+        q1, median, q3 = box.quartiles
+        top, bottom = middle - strip / 2, middle + strip / 2
+        wide = max(x(q3) - x(q1), 0.5)
+        content = [
+            line(x(low), middle, x(q1), middle, "whisker"),
+            line(x(q3), middle, x(high), middle, "whisker"),
+            element("rect", x=x(q1), y=top, width=wide, height=strip, class_="box"),
+            line(x(median), top, x(median), bottom, "median"),
+        ]
+    ordered = sorted(box.points, key=lambda point: (point[1], point[0]))
+    spread = strip - 4 if len(ordered) > 1 else 0.0
+    named, crowd = [], []
+    for index, (case, value) in enumerate(ordered):
+        y = middle + spread * ((index * _GOLDEN) % 1 - 0.5)
+        if len(ordered) <= _MANY or not low <= value <= high:
+            named.append(_dot(x(value), y, f"{case}: {column.write(value)}"))
+        else:
+            crowd.append(f"M{x(value):.1f} {y:.1f}h0")
+    if crowd:
+        content.append(element("path", d="".join(crowd), class_="crowd", stroke_width=2 * _DOT))
+    content.append(element("g", *named, class_="dots"))
+    case, value = max(ordered, key=lambda point: column.badness(point[1]))
+    name = f"{case}: {column.write(value)}"
+    return [*content, _named(name, x(value), middle + strip / 2 + 10)]
 
 
 def _named(words: str, at: float, baseline: float) -> Markup:

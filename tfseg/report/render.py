@@ -32,6 +32,7 @@ def render_page(template: str, **context: Any) -> str:
         exceptions=columns.exceptions,
         data_uri=_data_uri,
     )
+    environment.tests["measured"] = columns.is_measured
     environment.globals.update(interval=columns.interval, version=__version__)
     return environment.get_template(template).render(context)
 
