@@ -7,32 +7,60 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import keras
 import numpy as np
 import tensorflow as tf
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from tfseg.errors import ConfigError
 from tfseg.losses.fields import Fields
 from tfseg.losses.regression import join_scales, mean_absolute, mean_squared, widen
 
-# Layers of VGG16 and their output channels; a pooling by 2 comes between blocks.
-VGG16_LAYERS = {
-    "block1_conv1": 64, "block1_conv2": 64,
-    "block2_conv1": 128, "block2_conv2": 128,
-    "block3_conv1": 256, "block3_conv2": 256, "block3_conv3": 256,
-    "block4_conv1": 512, "block4_conv2": 512, "block4_conv3": 512,
-    "block5_conv1": 512, "block5_conv2": 512, "block5_conv3": 512,
-}  # fmt: skip
+# A pooling by 2 comes between blocks.
+VGG16_LAYERS = (
+    "block1_conv1", "block1_conv2",
+    "block2_conv1", "block2_conv2",
+    "block3_conv1", "block3_conv2", "block3_conv3",
+    "block4_conv1", "block4_conv2", "block4_conv3",
+    "block5_conv1", "block5_conv2", "block5_conv3",
+)  # fmt: skip
 # Mean of the blue, green and red of ImageNet, which the published weights were trained without.
 _BGR_MEAN = (103.939, 116.779, 123.68)
 
-Layers = Annotated[tuple[str, ...], Field(min_length=1)]
+
+def _known_layers(layers: tuple[str, ...]) -> tuple[str, ...]:
+    if not layers or set(layers) - set(VGG16_LAYERS):
+        raise ValueError(f"layers of VGG16 must be one or more of {', '.join(VGG16_LAYERS)}")
+    return layers
+
+
+def _usable_file(weights: str | None) -> str:
+    """Read the file, so that a wrong one is found before the training starts."""
+    if weights is None:
+        raise ValueError(
+            "a local file of VGG16's weights is needed: save keras.applications.VGG16("
+            "include_top=False) with save_weights and give its path"
+        )
+    path = Path(weights).expanduser()
+    if not path.is_file() or path.suffix != ".h5":
+        raise ValueError("VGG16's weights must be a file ending in .h5 or .weights.h5")
+    try:
+        _load_vgg16(os.fspath(path.resolve()))
+    except (OSError, KeyError, ValueError) as error:
+        raise ValueError(
+            "the file must fit VGG16 without its classifier: save keras.applications.VGG16("
+            "include_top=False) with save_weights"
+        ) from error
+    return os.fspath(path.resolve())
+
+
+Layers = Annotated[tuple[str, ...], AfterValidator(_known_layers)]
+WeightsFile = Annotated[str | None, Field(validate_default=True), AfterValidator(_usable_file)]
 Distance = Literal["l1", "squared"]
 
 
@@ -94,7 +122,7 @@ def feature_matching(
 def perceptual_vgg16(
     f: Fields,
     *,
-    weights: str | None = None,
+    weights: WeightsFile = None,
     layers: Layers = ("block2_conv2",),
     distance: Distance = "l1",
 ) -> tf.Tensor:
@@ -180,14 +208,10 @@ def vgg16_features(
     Returns:
         One (n, y', x', channels) after the activation for each layer, in the network's order.
     """
-    unknown = sorted(set(layers) - set(VGG16_LAYERS))
-    if unknown:
-        raise ConfigError(
-            f"VGG16 has no layer {unknown[0]!r}. Its layers: {', '.join(VGG16_LAYERS)}."
-        )
+    wanted = set(_checked(_known_layers, tuple(layers)))
+    parameters = _load_vgg16(_checked(_usable_file, weights))
     if images.shape[-1] not in (1, 3):
         raise ConfigError(f"VGG16 needs images of 1 or 3 channels; got {images.shape[-1]}.")
-    parameters = _load_vgg16(_checked_file(weights))
     # Grey is repeated, colour is turned to blue, green, red.
     x = tf.reverse(images, [-1]) if images.shape[-1] == 3 else tf.repeat(images, 3, -1)
     x -= tf.constant(_BGR_MEAN, x.dtype)
@@ -197,11 +221,18 @@ def vgg16_features(
             x = tf.nn.max_pool2d(x, 2, 2, "SAME")
         kernel, bias = (tf.constant(part, x.dtype) for part in parameters[name])
         x = tf.nn.relu(tf.nn.conv2d(x, kernel, 1, "SAME") + bias)
-        if name in layers:
+        if name in wanted:
             found.append(x)
-        if len(found) == len(set(layers)):
+        if len(found) == len(wanted):
             break
     return found
+
+
+def _checked(rule: Callable[[Any], Any], given: Any) -> Any:
+    try:
+        return rule(given)
+    except ValueError as error:
+        raise ConfigError(f"{error}; got {given!r}.") from error
 
 
 def _distances(
@@ -238,20 +269,6 @@ def _class_slices(maps: tf.Tensor) -> tf.Tensor:
     return merged
 
 
-def _checked_file(weights: str | None) -> str:
-    if weights is None:
-        raise ConfigError(
-            "the perceptual loss needs the weights of VGG16 as a local file; got none. Give "
-            "weights='/path/to/vgg16_notop.h5', made by keras.applications.VGG16."
-        )
-    path = Path(weights).expanduser()
-    if not path.is_file() or path.suffix != ".h5":
-        raise ConfigError(
-            f"the weights of VGG16 must be a file ending in .h5 or .weights.h5; got {weights!r}."
-        )
-    return os.fspath(path.resolve())
-
-
 @functools.lru_cache(maxsize=1)
 def _load_vgg16(path: str) -> dict[str, list[np.ndarray]]:
     """Return [kernel, bias] of every layer."""
@@ -263,13 +280,7 @@ def _load_vgg16(path: str) -> dict[str, list[np.ndarray]]:
 
 def _read_vgg16(path: str) -> dict[str, list[np.ndarray]]:
     network = keras.applications.VGG16(include_top=False, weights=None)
-    try:
-        network.load_weights(path)
-    except (ValueError, OSError, KeyError) as error:
-        raise ConfigError(
-            f"{path} does not fit VGG16; save keras.applications.VGG16(include_top=False) with "
-            "save_weights."
-        ) from error
+    network.load_weights(path)
     return {name: network.get_layer(name).get_weights() for name in VGG16_LAYERS}
 
 

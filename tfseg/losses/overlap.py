@@ -12,7 +12,6 @@ from typing import Annotated, Any, Literal, NamedTuple
 import tensorflow as tf
 from pydantic import BeforeValidator, Field
 
-from tfseg.errors import ConfigError
 from tfseg.losses.fields import Fields
 
 NotNegative = Annotated[float, Field(ge=0)]
@@ -68,8 +67,8 @@ def iou(f: Fields, *, smooth: NotNegative = 1.0) -> tf.Tensor:
 def tversky(
     f: Fields,
     *,
-    alpha: NotNegative = 0.3,
-    beta: NotNegative = 0.7,
+    alpha: Positive = 0.3,
+    beta: Positive = 0.7,
     smooth: NotNegative = 1.0,
     seed_literal: bool = False,
 ) -> tf.Tensor:
@@ -84,18 +83,10 @@ def tversky(
         beta: b, the price of a false negative.
         smooth: s in voxels.
         seed_literal: as printed in the survey: T itself, not 1 - T, with b on the false
-            positives and 1 - b on the false negatives. It grows with the overlap, so training
-            with it teaches the opposite; it is here to be compared with.
-
-    Raises:
-        ConfigError: both prices are 0, or ``seed_literal`` and they do not sum to 1.
+            positives and a, which is 1 - b there, on the false negatives. It grows with the
+            overlap, so training with it teaches the opposite; it is here to be compared with.
     """
     if seed_literal:
-        if abs(alpha + beta - 1) > 1e-6:
-            raise ConfigError(
-                "seed_literal has one option beta, with alpha = 1 - beta; got "
-                f"alpha={alpha:g} and beta={beta:g}."
-            )
         return 1 - f.class_mean(_tversky_by_class(f, beta, alpha, smooth))
     return f.class_mean(_tversky_by_class(f, alpha, beta, smooth))
 
@@ -103,8 +94,8 @@ def tversky(
 def focal_tversky(
     f: Fields,
     *,
-    alpha: NotNegative = 0.3,
-    beta: NotNegative = 0.7,
+    alpha: Positive = 0.3,
+    beta: Positive = 0.7,
     gamma: Positive = 4 / 3,
     smooth: NotNegative = 1.0,
 ) -> tf.Tensor:
@@ -120,9 +111,6 @@ def focal_tversky(
         beta: the price of a false negative.
         gamma: the inverse of the exponent.
         smooth: in voxels.
-
-    Raises:
-        ConfigError: both prices are 0.
     """
     return f.class_mean(power(_tversky_by_class(f, alpha, beta, smooth), 1 / gamma))
 
@@ -209,8 +197,6 @@ def power(values: tf.Tensor, exponent: float) -> tf.Tensor:
 
 def _tversky_by_class(f: Fields, alpha: float, beta: float, smooth: float) -> tf.Tensor:
     """Return 1 - T, (batch, k)."""
-    if alpha == 0 and beta == 0:
-        raise ConfigError("a Tversky loss needs alpha or beta above 0; got 0 for both.")
     both, missed, extra = confusion(f)
     return share(alpha * extra + beta * missed, both, smooth)
 
