@@ -118,7 +118,7 @@ class Froc:
     def sensitivity_at(
         self, fp_per_scan: float, interpolate: Literal["linear", "step"] = "linear"
     ) -> float:
-        """Return the sensitivity at a number of false positives per scan.
+        """Return the sensitivity at a number of false positives per scan, 0 or more.
 
         ``linear`` draws lines between operating points, as LUNA16's own script does; ``step``
         takes the best point that has no more false positives. Beyond the last point the curve
@@ -126,11 +126,12 @@ class Froc:
         """
         rates = np.concatenate([[0.0], self.fp_per_scan])
         best = np.maximum.accumulate(np.concatenate([[0.0], self.sensitivity]))
-        if interpolate == "step":
-            return float(best[rates <= fp_per_scan].max())
-        # Several points at one rate: the highest is reachable there.
-        last = np.append(np.diff(rates) > 0, True)
-        return float(np.interp(fp_per_scan, rates[last], best[last]))
+        # The last point at or before the rate: of several at one rate, the highest.
+        at = int(np.searchsorted(rates, fp_per_scan, side="right")) - 1
+        if interpolate == "step" or at + 1 == len(rates):
+            return float(best[at])
+        share = (fp_per_scan - rates[at]) / (rates[at + 1] - rates[at])
+        return float(best[at] + share * (best[at + 1] - best[at]))
 
     def score(self, points: Sequence[float] = LUNA16_POINTS) -> float:
         """Return the mean sensitivity at the given false positives per scan (LUNA16's CPM)."""
