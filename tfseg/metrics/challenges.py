@@ -313,8 +313,8 @@ def _promise_parts(maps: CaseMaps, found: ProtocolCase) -> None:
     parts = {"prostate": found.scores["prostate"]}
     for part, slices in promise_thirds(maps.reference == 1).items():
         measured = measure_regions(
-            maps.reference[slices],
-            maps.prediction[slices],
+            maps.reference[slices] == 1,
+            maps.prediction[slices] == 1,
             {part: (1,)},
             2,
             maps.spacing_mm,
