@@ -290,6 +290,15 @@ def test_promise_measures_the_thirds():
     assert both == {"promise_score": found.scores["prostate"]["promise_score"]}
 
 
+def test_promise_in_a_data_set_of_more_labels():
+    rng = np.random.default_rng(7)
+    reference, prediction = rng.integers(0, 4, (2, 9, 5, 5)).astype(np.uint8)
+    entry = PROTOCOLS["promise12"]
+    many = entry.measure(CaseMaps(reference, prediction, (3.0, 1.0, 1.0)), 4)
+    masks = ((labels == 1).astype(np.uint8) for labels in (reference, prediction))
+    assert many == entry.measure(CaseMaps(*masks, (3.0, 1.0, 1.0)), 2)
+
+
 def test_promise_without_a_prostate_in_the_reference():
     empty = np.zeros((4, 3, 3), np.uint8)
     found = PROTOCOLS["promise12"].measure(CaseMaps(empty, empty, (1.0, 1.0, 1.0)), 2)

@@ -136,6 +136,18 @@ def test_equal_methods():
     assert found.t_p is None
 
 
+def test_rounding_makes_no_differences():
+    first = np.array([0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3])
+    better = first - 0.1  # seven equal differences, but for the last bits
+    found = compare(first, better)
+    assert len(set((first - better).tolist())) > 1
+    assert found.t_p is None
+    assert found.wilcoxon_p == pytest.approx(2 / 2**7)
+    same = compare([0.1 + 0.2] * 6, [0.3] * 6)
+    assert (same.wilcoxon_p, same.t_p) == (1.0, None)
+    assert compare([0.0] * 6, [0.0] * 6).wilcoxon_p == 1.0
+
+
 def test_comparison_of_too_few():
     none = compare([math.nan], [1.0])
     assert (none.n, none.mean, none.ci_low, none.wilcoxon_p, none.t_p) == (
