@@ -44,7 +44,7 @@ setup(
         "tfseg_export": "export/tfseg_export",
         "tfseg_serving": "serving/tfseg_serving",
     },
-    package_data={"tfseg": ["py.typed", "report/*.html"]},
+    package_data={"tfseg": ["py.typed", "report/*.html", "models/*.json"]},
     install_requires=[
         "click>=8.1",
         "grpcio>=1.66",

@@ -52,7 +52,7 @@ def test_the_wheel_holds_the_three_packages_whole(wheel):
             (ROOT / "export", "tfseg_export"),
             (ROOT / "serving", "tfseg_serving"),
         )
-        for pattern in ("*.py", "*.html", "py.typed")
+        for pattern in ("*.py", "*.html", "models/*.json", "py.typed")
         for path in (parent / package).rglob(pattern)
     }
     assert shipped == expected

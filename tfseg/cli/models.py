@@ -19,7 +19,8 @@ def models(as_json: bool) -> None:
                     "name": info.name,
                     "family": info.family,
                     "dims": list(info.dims),
-                    "parameters": {f"{dim}d": count for dim, count in info.parameters.items()},
+                    "parameters": {f"{dim}d": info.parameters[dim] for dim in info.dims},
+                    "output_stride": info.output_stride,
                     "paper": info.paper,
                 }
                 for info in MODELS.values()
@@ -31,8 +32,9 @@ def models(as_json: bool) -> None:
             info.name,
             info.family,
             ", ".join(f"{dim}D {info.parameters[dim] / 1e6:.1f} M" for dim in info.dims),
+            str(info.output_stride),
             info.paper,
         )
         for info in MODELS.values()
     ]
-    print_table("Networks", ("name", "family", "parameters, default width", "paper"), rows)
+    print_table("", ("name", "family", "parameters, default width", "stride", "paper"), rows)

@@ -20,8 +20,8 @@ def plan(data: str, model: str, dims: str | None, output: str | None) -> None:
 
     from tfseg.cli.console import note, print_json, track
     from tfseg.datasets import open_dataset
-    from tfseg.models.registry import model_info
-    from tfseg.planning import Budget, make_plan, network_options, take_fingerprint
+    from tfseg.models import model_config, model_info
+    from tfseg.planning import Budget, fit_patch, make_plan, network_options, take_fingerprint
     from tfseg.quiet import import_tensorflow
 
     model_info(model)
@@ -35,7 +35,9 @@ def plan(data: str, model: str, dims: str | None, output: str | None) -> None:
 
     budget = Budget.gpu() if gpu_count() else Budget.cpu()
     made = make_plan(dataset, fingerprint, budget, int(dims) if dims else dataset.dims)
-    note(f"{model} options: {json.dumps(network_options(model, made, budget))}")
+    options = network_options(set(type(model_config(model)).model_fields), made, budget)
+    made = fit_patch(made, model_config(model, **options).divisor(made.dims))
+    note(f"{model} options: {json.dumps(options)}")
     if output:
         made.save(output)
         note(f"plan: {output}")

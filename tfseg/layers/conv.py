@@ -13,6 +13,8 @@ from tfseg.layers.shape import rank_of
 
 Size = int | Sequence[int]
 
+ACTIVATIONS = ("relu", "leaky_relu", "prelu", "elu", "relu6", "tanh", "sigmoid", "none")
+
 _SLOPE = 0.01  # of leaky ReLU, as in nnU-Net (Isensee et al. 2021)
 _LOWEST = -65504.0  # float16's lowest finite value: below any activation, in every precision
 
@@ -63,11 +65,16 @@ def conv_norm_act(
     stride: Size = 1,
     dilation: int = 1,
     padding: str = "same",
+    bias: bool | None = None,
     norm: str = "instance",
     activation: str = "leaky_relu",
     name: str,
 ) -> Any:
-    """Convolution, normalisation, activation; the bias is left out where a norm follows."""
+    """Convolution, normalisation, activation.
+
+    ``bias=None`` leaves the bias out where a norm follows, which would take it away again;
+    ``True`` keeps it, as some published networks do.
+    """
     x = conv(
         x,
         filters=filters,
@@ -75,30 +82,58 @@ def conv_norm_act(
         stride=stride,
         dilation=dilation,
         padding=padding,
-        bias=norm == "none",
+        bias=norm == "none" if bias is None else bias,
         name=f"{name}_conv",
     )
     x = normalise(x, kind=norm, name=f"{name}_norm")
     return activate(x, kind=activation, name=f"{name}_act")
 
 
-def activate(x: Any, *, kind: str, name: str) -> Any:
-    """Apply ``relu`` or ``leaky_relu`` (slope 0.01)."""
+def activate(x: Any, *, kind: str, name: str, slope: float = _SLOPE) -> Any:
+    """Apply an activation: one of :data:`ACTIVATIONS`.
+
+    ``slope`` is leaky ReLU's; ``prelu`` learns one slope a channel; ``none`` does nothing.
+
+    Raises:
+        ConfigError: another kind.
+    """
     if kind == "relu":
         return keras.layers.ReLU(name=name)(x)
     if kind == "leaky_relu":
-        return keras.layers.LeakyReLU(negative_slope=_SLOPE, name=name)(x)
-    raise ConfigError(f"activation must be relu or leaky_relu; got {kind!r}.")
+        return keras.layers.LeakyReLU(negative_slope=slope, name=name)(x)
+    if kind == "prelu":
+        shared = list(range(1, rank_of(x) + 1))
+        return keras.layers.PReLU(
+            alpha_initializer=keras.initializers.Constant(0.25), shared_axes=shared, name=name
+        )(x)
+    if kind == "none":
+        return x
+    if kind not in ACTIVATIONS:
+        raise ConfigError(f"activation must be one of {', '.join(ACTIVATIONS)}; got {kind!r}.")
+    return keras.layers.Activation(kind, name=name)(x)
 
 
-def transposed_conv(x: Any, *, filters: int, stride: Size, bias: bool = True, name: str) -> Any:
-    """Upsample by a transposed convolution whose kernel equals its stride (no overlap)."""
+def transposed_conv(
+    x: Any,
+    *,
+    filters: int,
+    stride: Size,
+    kernel: Size | None = None,
+    padding: str = "same",
+    bias: bool = True,
+    name: str,
+) -> Any:
+    """Upsample by a transposed convolution; the kernel is by default its stride (no overlap).
+
+    With ``padding="same"`` n voxels become n * stride, with ``valid`` (n - 1) * stride + kernel.
+    """
     layer = keras.layers.Conv2DTranspose if rank_of(x) == 2 else keras.layers.Conv3DTranspose
     steps = _per_axis(stride, rank_of(x))
     return layer(
         filters,
-        steps,
+        steps if kernel is None else _per_axis(kernel, rank_of(x)),
         strides=steps,
+        padding=padding,
         use_bias=bias,
         kernel_initializer="he_normal",
         name=name,

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import keras
 import tensorflow as tf
 
 from tfseg.errors import ConfigError
+
+_GROUPS = 8
 
 
 @keras.saving.register_keras_serializable("tfseg")
@@ -71,7 +74,10 @@ class InstanceNormalization(keras.layers.Layer):
 
 
 def normalise(x: Any, *, kind: str, name: str) -> Any:
-    """Apply the normalisation ``kind``: ``instance``, ``batch`` or ``none``.
+    """Apply the normalisation ``kind``: ``instance``, ``batch``, ``group`` or ``none``.
+
+    ``group`` has 8 groups, or the largest number of them that divides the channels (Wu, He 2018,
+    arXiv:1803.08494).
 
     Raises:
         ConfigError: another kind.
@@ -81,6 +87,9 @@ def normalise(x: Any, *, kind: str, name: str) -> Any:
     if kind == "batch":
         # float32 under mixed precision: statistics of large maps overflow float16.
         return keras.layers.BatchNormalization(epsilon=1e-5, dtype="float32", name=name)(x)
+    if kind == "group":
+        groups = math.gcd(_GROUPS, x.shape[-1])
+        return keras.layers.GroupNormalization(groups, epsilon=1e-5, dtype="float32", name=name)(x)
     if kind == "none":
         return x
-    raise ConfigError(f"norm must be instance, batch or none; got {kind!r}.")
+    raise ConfigError(f"norm must be instance, batch, group or none; got {kind!r}.")

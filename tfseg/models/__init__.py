@@ -37,8 +37,7 @@ def model_config(name: str, *, faithful: bool = False, **options: Any) -> ModelC
         ConfigError: unknown network, unknown option, or a value that breaks its rule.
     """
     info = model_info(name)
-    module = importlib.import_module(info.module)
-    config_class = getattr(module, info.config)
+    config_class = getattr(importlib.import_module(info.module), info.config)
     unknown = sorted(set(options) - set(config_class.model_fields))
     if unknown:
         raise ConfigError(
@@ -46,7 +45,7 @@ def model_config(name: str, *, faithful: bool = False, **options: Any) -> ModelC
             f"Its options: {', '.join(config_class.model_fields)}, faithful."
         )
     if faithful:
-        options = module.paper_config(options)
+        options = {**config_class.paper, **options}
     try:
         return config_class(**options)
     except ValidationError as error:

@@ -9,22 +9,13 @@ output stride 4, because organs are smaller than street scenes.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import keras
 from pydantic import Field
 
 from tfseg.layers import conv_norm_act, pyramid_pooling, residual_trunk, resize_like
 from tfseg.models.config import ModelConfig, output_logits
-
-_PAPER = {
-    "backbone": "resnet50",
-    "output_stride": 8,
-    "base_filters": 64,
-    "norm": "batch",
-    "activation": "relu",
-    "dropout": 0.1,
-}
 
 
 class PSPNetConfig(ModelConfig):
@@ -37,6 +28,15 @@ class PSPNetConfig(ModelConfig):
         bins: cells an axis of each pyramid level.
         auxiliary: train with a second head on the trunk's third stage.
     """
+
+    paper: ClassVar[dict[str, Any]] = {
+        "backbone": "resnet50",
+        "output_stride": 8,
+        "base_filters": 64,
+        "norm": "batch",
+        "activation": "relu",
+        "dropout": 0.1,
+    }
 
     backbone: Literal["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"] = "resnet18"
     output_stride: Literal[2, 4, 8, 16, 32] = 4
@@ -72,11 +72,6 @@ def build_pspnet(
         y = conv_norm_act(stages[2], filters=stages[2].shape[-1] // 4, name="auxiliary", **style)
         outputs.append(_classify(y, inputs, num_classes, config, name="auxiliary_logits"))
     return keras.Model(inputs, outputs if len(outputs) > 1 else outputs[0], name="pspnet")
-
-
-def paper_config(config: dict[str, Any]) -> dict[str, Any]:
-    """Return ``config`` with the paper's values where it is silent."""
-    return {**_PAPER, **config}
 
 
 def _classify(x: Any, image: Any, num_classes: int, config: PSPNetConfig, *, name: str) -> Any:

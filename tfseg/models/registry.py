@@ -1,11 +1,11 @@
-"""The list of networks: names, papers, options. Importing it imports no TensorFlow.
-
-``tfseg models`` prints it; :func:`tfseg.models.build` builds from it.
-"""
+"""The networks by name. Importing it imports no TensorFlow."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import functools
+import json
+from dataclasses import dataclass
+from importlib import resources
 
 from tfseg.errors import unknown_name
 
@@ -17,60 +17,81 @@ class ModelInfo:
     Attributes:
         name: on the command line.
         family: FCN, U-shape, pyramid, ...
-        dims: ranks it is offered in.
-        module: holds ``build_<name>``, ``<config>`` and ``paper_config``.
-        config: name of its configuration class.
+        where: ``file:ConfigClass`` below ``tfseg.models``; the file holds ``build_<name>`` too.
         paper: authors, year and identifier.
-        parameters: trainable parameters by rank at default width, one channel in, two classes,
-            training heads included.
+        dims: ranks it is offered in.
+        output_stride: of the default form's logits before the last upsampling.
         loss_weights: weight of each training output, first output first; cut to the number of
             outputs and scaled to sum 1.
     """
 
     name: str
     family: str
-    dims: tuple[int, ...]
-    module: str
-    config: str
+    where: str
     paper: str
-    parameters: dict[int, int] = field(hash=False)
+    dims: tuple[int, ...] = (2, 3)
+    output_stride: int = 1
     loss_weights: tuple[float, ...] = (1.0,)
 
+    @property
+    def module(self) -> str:
+        """Dotted name of the module."""
+        return f"tfseg.models.{self.where.partition(':')[0]}"
 
-_MODELS = (
+    @property
+    def config(self) -> str:
+        """Name of the configuration class."""
+        return self.where.partition(":")[2]
+
+    @property
+    def parameters(self) -> dict[int, int]:
+        """Trainable parameters by rank: default width, one channel in, two classes.
+
+        Training heads are included. The file is written by ``docs/make_models.py``.
+        """
+        return {int(rank): count for rank, count in _counts()[self.name].items()}
+
+
+@functools.cache
+def _counts() -> dict[str, dict[str, int]]:
+    text = (resources.files("tfseg.models") / "parameters.json").read_text(encoding="utf-8")
+    counts: dict[str, dict[str, int]] = json.loads(text)
+    return counts
+
+
+_HALVING = (1.0, 0.5, 0.25, 0.125, 0.0625, 0.03125)  # deep supervision: each level half the finer
+
+_PYRAMID = (
     ModelInfo(
-        name="unet",
-        family="U-shape",
-        dims=(2, 3),
-        module="tfseg.models.unet",
-        config="UNetConfig",
-        paper="Ronneberger et al. 2015, arXiv:1505.04597",
-        parameters={2: 5_685_446, 3: 16_544_518},
-        loss_weights=(1.0, 0.5, 0.25, 0.125, 0.0625, 0.03125),
-    ),
-    ModelInfo(
-        name="pspnet",
-        family="pyramid",
-        dims=(2, 3),
-        module="tfseg.models.pspnet",
-        config="PSPNetConfig",
-        paper="Zhao et al. 2016, arXiv:1612.01105",
-        parameters={2: 3_193_892, 3: 9_359_588},
+        "pspnet",
+        "pyramid",
+        "pspnet:PSPNetConfig",
+        "Zhao et al. 2016, arXiv:1612.01105",
+        output_stride=4,
         loss_weights=(1.0, 0.4),
+    ),
+)
+_U_SHAPES = (
+    ModelInfo(
+        "unet",
+        "U-shape",
+        "unet:UNetConfig",
+        "Ronneberger et al. 2015, arXiv:1505.04597",
+        loss_weights=_HALVING,
     ),
 )
 
 
-def _by_name(models: tuple[ModelInfo, ...]) -> dict[str, ModelInfo]:
+def _by_name(*groups: tuple[ModelInfo, ...]) -> dict[str, ModelInfo]:
     table: dict[str, ModelInfo] = {}
-    for info in models:
+    for info in (info for group in groups for info in group):
         if info.name in table:
             raise ValueError(f"two networks are called {info.name}")
         table[info.name] = info
     return table
 
 
-MODELS: dict[str, ModelInfo] = _by_name(_MODELS)
+MODELS: dict[str, ModelInfo] = _by_name(_U_SHAPES, _PYRAMID)
 
 
 def model_info(name: str) -> ModelInfo:

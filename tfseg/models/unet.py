@@ -10,7 +10,7 @@ leaky ReLU, strided convolution for pooling, deep supervision.
 from __future__ import annotations
 
 import itertools
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import keras
 from pydantic import Field
@@ -18,18 +18,6 @@ from pydantic import Field
 from tfseg.errors import ConfigError
 from tfseg.layers import conv_norm_act, crop_and_concat, downsample, transposed_conv
 from tfseg.models.config import ModelConfig, output_logits
-
-_PAPER = {
-    "base_filters": 64,
-    "max_filters": 1024,
-    "depth": 5,
-    "norm": "none",
-    "activation": "relu",
-    "padding": "valid",
-    "pooling": "max",
-    "dropout": 0.5,
-    "deep_supervision": False,
-}
 
 
 class UNetConfig(ModelConfig):
@@ -47,6 +35,18 @@ class UNetConfig(ModelConfig):
             bottom and the one above it (Lee et al. 2014, arXiv:1409.5185; weights halve with
             each level).
     """
+
+    paper: ClassVar[dict[str, Any]] = {
+        "base_filters": 64,
+        "max_filters": 1024,
+        "depth": 5,
+        "norm": "none",
+        "activation": "relu",
+        "padding": "valid",
+        "pooling": "max",
+        "dropout": 0.5,
+        "deep_supervision": False,
+    }
 
     base_filters: Annotated[int, Field(ge=1, le=1024)] = 32
     max_filters: Annotated[int, Field(ge=1, le=4096)] = 320
@@ -115,11 +115,6 @@ def build_unet(input_shape: tuple[int | None, ...], num_classes: int, config: UN
     return keras.Model(inputs, logits if len(logits) > 1 else logits[0], name="unet")
 
 
-def paper_config(config: dict[str, Any]) -> dict[str, Any]:
-    """Return ``config`` with the paper's values where it is silent."""
-    return {**_PAPER, **config}
-
-
 def _filters(config: UNetConfig, level: int) -> int:
     return min(config.base_filters * 2**level, config.max_filters)
 
@@ -148,19 +143,7 @@ def _check_size(spatial: tuple[int | None, ...], config: UNetConfig) -> None:
     if config.padding == "valid":
         _check_valid_size(spatial, config)
         return
-    divisor = config.divisor(len(spatial))
-    wrong = any(
-        size is not None and size % factor for size, factor in zip(spatial, divisor, strict=True)
-    )
-    if wrong:
-        fit = tuple(
-            size and -(-size // factor) * factor
-            for size, factor in zip(spatial, divisor, strict=True)
-        )
-        raise ConfigError(
-            f"the input of a U-Net of depth {config.depth} must be divisible by {divisor}; "
-            f"got {spatial}. Use {fit}."
-        )
+    config.check_size(spatial)
 
 
 def _check_valid_size(spatial: tuple[int | None, ...], config: UNetConfig) -> None:

@@ -8,6 +8,7 @@ by constants of the foreground, all else by each volume's own mean and deviation
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,13 +81,30 @@ def make_plan(dataset: Dataset, fingerprint: Fingerprint, budget: Budget, dims: 
     return Plan.parse(document, f"the plan for {dataset.name}")
 
 
-def network_options(model: str, plan: Plan, budget: Budget) -> dict[str, Any]:
-    """Return the options that fit a network to the plan; the user's own override them."""
-    options: dict[str, Any] = {"base_filters": budget.base_filters}
-    if model == "unet":
-        strides = _pooling(plan)
-        options |= {"depth": len(strides) + 1, "strides": strides}
-    return options
+def network_options(fields: Collection[str], plan: Plan, budget: Budget) -> dict[str, Any]:
+    """Return the options that fit a network to the plan; the user's own override them.
+
+    Args:
+        fields: names of the options that the network has.
+        plan: of the data.
+        budget: of the machine.
+    """
+    strides = _pooling(plan)
+    fitting = {
+        "base_filters": budget.base_filters,
+        "depth": len(strides) + 1,
+        "strides": strides,
+    }
+    if "strides" not in fields:  # its depth is not a number of poolings that fit the patch
+        fitting.pop("depth")
+    return {name: value for name, value in fitting.items() if name in fields}
+
+
+def fit_patch(plan: Plan, divisor: Sequence[int]) -> Plan:
+    """Return the plan with a patch that a network's poolings divide, rounded up where needed."""
+    sizes = zip(plan.patch_size, divisor, strict=True)
+    patch = tuple(-(-size // factor) * factor for size, factor in sizes)
+    return plan.model_copy(update={"patch_size": patch})
 
 
 def _spacing(fingerprint: Fingerprint) -> np.ndarray:

@@ -17,7 +17,7 @@ from tfseg.models import build, model_config, model_info
 from tfseg.pipeline.cache import PreparedCase, prepare_cases, with_voxel_maps
 from tfseg.pipeline.patches import PatchSampler
 from tfseg.plan import Plan
-from tfseg.planning import Budget, make_plan, network_options, take_fingerprint
+from tfseg.planning import Budget, fit_patch, make_plan, network_options, take_fingerprint
 from tfseg.runs import CACHE, mark_latest
 
 Track = Callable[[Iterable[Any], str], Iterable[Any]]
@@ -64,6 +64,7 @@ def plan_run(
     dims = plan_settings.get("dims", dataset.dims if plan is None else plan.dims)
     if dims not in (2, 3):
         raise ConfigError(f"dims must be 2 or 3; got {dims!r}.")
+    planned = plan is None
     if plan is None:
         fingerprint = take_fingerprint(
             dataset, training, lambda cases: track(cases, "Looking at the data")
@@ -77,10 +78,13 @@ def plan_run(
             f"{len(plan.channels)} channels for {dataset.labels} and {len(dataset.modalities)}. "
             "Make a plan for this data set: tfseg plan."
         )
-    options = {**network_options(config.model, plan, budget), **config.options}
+    fields = set(type(model_config(config.model)).model_fields)
+    options = {**network_options(fields, plan, budget), **config.options}
     if config.options.get("faithful"):
         options = config.options
-    model_config(config.model, **options)
+    network = model_config(config.model, **options)
+    if planned and "patch_size" not in plan_settings:
+        plan = fit_patch(plan, network.divisor(plan.dims))
     build_loss(config.loss).map_maker()
     return Setup(config.model_copy(update={"options": options}), plan)
 

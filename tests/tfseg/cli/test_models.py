@@ -13,7 +13,8 @@ def test_json_lists_every_network(capsys):
     document = json.loads(captured.out)
     assert [entry["name"] for entry in document] == list(MODELS)
     unet = document[0]
-    assert set(unet) == {"name", "family", "dims", "parameters", "paper"}
+    assert set(unet) == {"name", "family", "dims", "parameters", "output_stride", "paper"}
+    assert unet["output_stride"] == 1
     assert unet["dims"] == [2, 3]
     assert unet["parameters"] == {"2d": 5_685_446, "3d": 16_544_518}
     assert unet["paper"] == "Ronneberger et al. 2015, arXiv:1505.04597"

@@ -108,7 +108,10 @@ def test_activations(kind, below):
 
 
 def test_unknown_activation_is_refused():
-    with pytest.raises(ConfigError, match="relu or leaky_relu; got 'swish'"):
+    with pytest.raises(
+        ConfigError,
+        match="one of relu, leaky_relu, prelu, elu, relu6, tanh, sigmoid, none; got 'swish'",
+    ):
         activate(keras.Input((4,)), kind="swish", name="a")
 
 

@@ -105,5 +105,7 @@ def test_none_adds_nothing():
 
 
 def test_unknown_kind_is_refused():
-    with pytest.raises(ConfigError, match="norm must be instance, batch or none; got 'layer'"):
+    with pytest.raises(
+        ConfigError, match="norm must be instance, batch, group or none; got 'layer'"
+    ):
         normalise(keras.Input((4, 4, 2)), kind="layer", name="n")

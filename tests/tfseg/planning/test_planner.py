@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from tfseg.datasets.base import Dataset
 from tfseg.errors import ConfigError
-from tfseg.models import build
+from tfseg.models import build, model_config
 from tfseg.plan import Channel, ClipZScore, Plan, Scale, ZScore
-from tfseg.planning import Budget, Fingerprint, make_plan, network_options
+from tfseg.planning import Budget, Fingerprint, fit_patch, make_plan, network_options
 
 DATASET = Dataset(
     name="Tiny",
@@ -139,6 +139,9 @@ def plan_of(patch, spacing):
     )
 
 
+UNET = set(type(model_config("unet")).model_fields)
+
+
 @pytest.mark.parametrize(
     ("patch", "spacing", "strides"),
     [
@@ -154,7 +157,7 @@ def plan_of(patch, spacing):
     ],
 )
 def test_pooling_by_hand(patch, spacing, strides):
-    options = network_options("unet", plan_of(patch, spacing), Budget.cpu())
+    options = network_options(UNET, plan_of(patch, spacing), Budget.cpu())
     assert list(options["strides"]) == strides
     assert options["depth"] == len(strides) + 1
 
@@ -170,7 +173,7 @@ def test_pooling_by_hand(patch, spacing, strides):
 )
 def test_every_planned_network_takes_its_patch(case):
     plan = plan_of(*case)
-    options = {**network_options("unet", plan, Budget.cpu()), "base_filters": 1}
+    options = {**network_options(UNET, plan, Budget.cpu()), "base_filters": 1}
     with keras.StatelessScope(initialize_variables=False):
         model = build("unet", (*plan.patch_size, 1), 2, **options)
     assert model.outputs[0].shape[1:-1] == plan.patch_size
@@ -178,5 +181,13 @@ def test_every_planned_network_takes_its_patch(case):
     assert min(bottom) >= min(4, *plan.patch_size)
 
 
-def test_other_networks_get_the_width():
-    assert network_options("pspnet", plan_of((32, 32), None), Budget.gpu()) == {"base_filters": 32}
+@pytest.mark.parametrize("fields", [{"base_filters"}, {"base_filters", "depth", "dropout"}])
+def test_other_networks_get_the_width(fields):
+    found = network_options(fields, plan_of((32, 32), None), Budget.gpu())
+    assert found == {"base_filters": 32}
+
+
+def test_a_patch_is_rounded_up_to_what_a_network_takes():
+    plan = plan_of((40, 56, 40), (1, 1, 1))
+    assert fit_patch(plan, (16, 16, 16)).patch_size == (48, 64, 48)
+    assert fit_patch(plan, (8, 8, 1)) == plan

@@ -1,0 +1,69 @@
+"""Count every network's parameters and write the page of networks.
+
+    python docs/make_models.py
+
+Writes ``tfseg/models/parameters.json`` and ``docs/models.md``; run it after adding a network or
+changing its default form. A test compares the first with the networks.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import keras
+
+from tfseg.files import write_text
+from tfseg.models import MODELS, build
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def count(name: str, rank: int) -> int:
+    """Return the trainable parameters of the default form: one channel in, two classes."""
+    with keras.StatelessScope(initialize_variables=False):
+        model = build(name, (None,) * rank + (1,), 2)
+    return sum(math.prod(weight.shape) for weight in model.trainable_weights)
+
+
+def counts() -> dict[str, dict[str, int]]:
+    """Return name -> rank -> parameters."""
+    return {
+        name: {str(rank): count(name, rank) for rank in info.dims} for name, info in MODELS.items()
+    }
+
+
+def page(counted: dict[str, dict[str, int]]) -> str:
+    """Return ``models.md``."""
+    lines = [
+        "# Networks",
+        "",
+        "`tfseg models` prints this list; `tfseg train --model NAME` trains one. Parameters are of",
+        "the default form with one channel in and two classes, training heads included; stride is",
+        "that of the logits before they are upsampled to the input's size.",
+        "",
+        "| name | family | 2D | 3D | stride | paper |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, info in MODELS.items():
+        sizes = [
+            f"{counted[name][rank] / 1e6:.2f} M" if rank in counted[name] else "" for rank in "23"
+        ]
+        lines.append(
+            f"| `{name}` | {info.family} | {sizes[0]} | {sizes[1]} | {info.output_stride} "
+            f"| {info.paper} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Write both files."""
+    counted = counts()
+    rows = [f'  "{name}": {json.dumps(ranks)}' for name, ranks in counted.items()]
+    write_text(ROOT / "tfseg/models/parameters.json", "{\n" + ",\n".join(rows) + "\n}\n")
+    write_text(ROOT / "docs/models.md", page(counted))
+
+
+if __name__ == "__main__":
+    main()

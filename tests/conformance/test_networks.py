@@ -1,0 +1,178 @@
+"""What every network of the registry promises, in every rank it is offered in."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from kit import CASES, divisor_of, every_network, images, outputs_of, shape_of, small
+
+from tfseg.errors import ConfigError
+from tfseg.losses import build_loss
+from tfseg.losses.loss import supervised_loss
+from tfseg.models import MODELS, inference_model, model_config, model_info
+
+
+def test_every_network_is_here():
+    assert set(CASES) == set(MODELS)
+
+
+def odd_sizes(name, rank):
+    """The case's size, one that differs along each axis, and two that few networks take."""
+    edge, divisor = CASES[name].edge, divisor_of(name, rank)
+    yield (edge,) * rank
+    yield tuple(edge + factor * step for step, factor in enumerate(divisor))
+    yield tuple(edge + 1 + 2 * axis for axis in range(rank))
+    yield (edge, *(edge + 3,) * (rank - 1))
+
+
+@every_network
+def test_any_size_fits_or_is_refused_with_one_that_does(name, rank):
+    divisor = divisor_of(name, rank)
+    for size in odd_sizes(name, rank):
+        with keras.StatelessScope(initialize_variables=False):
+            if all(n % factor == 0 for n, factor in zip(size, divisor, strict=True)):
+                model = small(name, (*size, 1))
+                assert model.outputs[0].shape == (None, *size, 2)
+            else:
+                with pytest.raises(ConfigError) as caught:
+                    small(name, (*size, 1))
+                assert f"divisible by {divisor}; got {size}. Use (" in str(caught.value)
+
+
+@every_network
+def test_a_size_left_open_answers_like_a_fixed_one(name, rank):
+    """In a graph, too, where sizes are tensors."""
+    free = small(name, (None,) * rank + (1,))
+    in_graph = tf.function(free, input_signature=[tf.TensorSpec((None,) * (rank + 1) + (1,))])
+    size = list(odd_sizes(name, rank))[1]
+    fixed = small(name, (*size, 1))
+    fixed.set_weights(free.get_weights())
+    x = images((*size, 1))
+    for expected, answer in zip(outputs_of(fixed(x)), outputs_of(in_graph(x)), strict=True):
+        np.testing.assert_allclose(answer, expected, atol=1e-4)
+
+
+def norms(name):
+    """The choices of normalisation that a network has, or its only one."""
+    config = model_config(name, **CASES[name].options)
+    return ["instance", "batch", "none"] if hasattr(config, "norm") else [None]
+
+
+NORMED = [
+    pytest.param(name, rank, norm, id=f"{name}-{rank}d-{norm}")
+    for name, info in MODELS.items()
+    for rank in info.dims
+    for norm in norms(name)
+]
+
+
+@pytest.mark.parametrize(("name", "rank", "norm"), NORMED)
+def test_gradient_reaches_every_weight_from_the_training_outputs(name, rank, norm):
+    options = {} if norm is None else {"norm": norm}
+    model = small(name, shape_of(name, rank, 2), 3, **options)
+    x = images(shape_of(name, rank, 2), batch=2)
+    rng = np.random.default_rng(1)
+    with tf.GradientTape() as tape:
+        answers = outputs_of(model(x, training=True))
+        loss = tf.add_n([tf.reduce_sum(y * rng.normal(size=y.shape)) for y in answers])
+    gradients = tape.gradient(loss, [weight.value for weight in model.trainable_weights])
+    dead = [
+        weight.path
+        for weight, gradient in zip(model.trainable_weights, gradients, strict=True)
+        if gradient is None or not np.any(gradient) or not np.isfinite(gradient).all()
+    ]
+    assert dead == []
+
+
+@every_network
+@pytest.mark.parametrize(("classes", "channels"), [(1, 1), (5, 2), (2, 4)])
+def test_classes_and_channels(name, rank, classes, channels):
+    shape = shape_of(name, rank, channels)
+    model = small(name, shape, classes)
+    for answer in outputs_of(model(images(shape))):
+        assert answer.shape[-1] == classes
+        assert np.isfinite(answer).all()
+
+
+@every_network
+def test_saved_and_loaded_in_safe_mode_it_answers_the_same(name, rank, tmp_path):
+    model = inference_model(small(name, shape_of(name, rank)))
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras", compile=False, safe_mode=True)
+    x = images(shape_of(name, rank))
+    np.testing.assert_array_equal(again(x), model(x))
+
+
+@every_network
+def test_without_its_training_heads_it_answers_the_first_output(name, rank):
+    shape = shape_of(name, rank)
+    model = small(name, shape)
+    assert len(model.outputs) == 1 or len(model_info(name).loss_weights) >= len(model.outputs)
+    alone = inference_model(model)
+    x = images(shape, batch=2)
+    assert [output.shape for output in alone.outputs] == [(None, *shape[:-1], 2)]
+    np.testing.assert_array_equal(alone(x), outputs_of(model(x))[0])
+    assert inference_model(alone) is alone
+
+
+@pytest.fixture
+def mixed_precision():
+    keras.mixed_precision.set_dtype_policy("mixed_float16")
+    yield
+    keras.mixed_precision.set_dtype_policy("float32")
+
+
+@every_network
+@pytest.mark.usefixtures("mixed_precision")
+def test_mixed_precision_keeps_weights_norms_and_logits_in_float32(name, rank):
+    with keras.StatelessScope(initialize_variables=False):
+        model = small(name, shape_of(name, rank))
+    assert {weight.dtype for weight in model.weights} == {"float32"}
+    assert {output.dtype for output in model.outputs} == {"float32"}
+    convolutions = [layer for layer in model.layers if type(layer).__name__ == f"Conv{rank}D"]
+    halves = [layer for layer in convolutions if layer.compute_dtype == "float16"]
+    assert len(halves) >= len(convolutions) - len(model.outputs)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization | keras.layers.GroupNormalization):
+            assert layer.compute_dtype == "float32", layer.name
+
+
+@every_network
+def test_two_builds_name_their_weights_alike(name, rank):
+    """Weights files are matched by these names, so they may not depend on a counter."""
+    with keras.StatelessScope(initialize_variables=False):
+        first, second = (small(name, shape_of(name, rank)) for _ in range(2))
+    assert [w.path for w in first.weights] == [w.path for w in second.weights]
+
+
+@every_network
+def test_the_same_seed_gives_the_same_weights(name, rank):
+    first, second = (small(name, shape_of(name, rank)).get_weights() for _ in range(2))
+    for one, other in zip(first, second, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@every_network
+def test_thirty_steps_halve_the_loss(name, rank):
+    """One noisy image with a bright ball, again and again, by the trainer's own loss."""
+    shape = shape_of(name, rank)
+    grid = np.stack(np.meshgrid(*[np.arange(n) for n in shape[:-1]], indexing="ij"), -1)
+    ball = np.linalg.norm(grid - (CASES[name].edge - 1) / 2, axis=-1) < CASES[name].edge / 4
+    labels = tf.constant(ball[np.newaxis].astype(np.int32))
+    x = tf.constant(images(shape) * 0.3 + 2.0 * ball[np.newaxis, ..., np.newaxis], tf.float32)
+    model = small(name, shape)
+    loss, weights = build_loss("dice + ce"), model_info(name).loss_weights
+    optimizer = keras.optimizers.Adam(1e-2)
+    optimizer.build(model.trainable_variables)
+
+    @tf.function
+    def step():
+        with tf.GradientTape() as tape:
+            outputs = outputs_of(model(x, training=True))
+            value = tf.reduce_sum(supervised_loss(loss, labels, outputs, weights))
+        gradients = tape.gradient(value, model.trainable_variables)
+        optimizer.apply(gradients, model.trainable_variables)
+        return value
+
+    values = [float(step()) for _ in range(31)]
+    assert min(values[-3:]) < 0.5 * values[0]
