@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,8 @@ from tfseg.errors import ConfigError, DataError, TfsegError
 
 if TYPE_CHECKING:
     from tfseg.evaluation import Comparison, Evaluation, Measures, Metrics, Outcome
+
+_NAMED = 10  # cases in a line of the terminal; metrics.json names them all
 
 
 @click.command()
@@ -90,7 +93,10 @@ if TYPE_CHECKING:
     help="Where figures, evaluation.html and pictures go; a run keeps its own.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as one JSON document.")
+@click.pass_context
 def evaluate(
+    ctx: click.Context,
+    /,
     target: Path | None,
     data: Path | None,
     all_cases: bool,
@@ -125,7 +131,7 @@ def evaluate(
     if other is not None:
         comparison = compare(metrics, other, names=(str(target), str(against)))
     if folder is not None:
-        _save(outcome, metrics, comparison, folder)
+        _save(outcome, metrics, folder, _command(ctx), comparison)
     _note_gaps(metrics)
     if as_json:
         document = metrics.model_dump(mode="json")
@@ -151,7 +157,7 @@ def measure(run: Path, *, quiet: bool) -> Metrics:
 
     outcome = _run(open_evaluation(run), Measures(), cores())
     metrics = outcome.metrics()
-    _save(outcome, metrics, None, run)
+    _save(outcome, metrics, run, f"tfseg evaluate {shlex.quote(str(run))}")
     _note_gaps(metrics)
     if not quiet:
         print_metrics(metrics)
@@ -250,8 +256,30 @@ def _run(evaluation: Evaluation, measures: Measures, jobs: int) -> Outcome:
         return evaluation.run(measures, jobs=jobs, advance=advance)
 
 
-def _save(outcome: Outcome, metrics: Metrics, comparison: Comparison | None, folder: Path) -> None:
+def _command(ctx: click.Context) -> str:
+    """Return the command as it was typed, options in the order of the help."""
+    words = ["tfseg", "evaluate"]
+    for parameter in ctx.command.params:
+        value = ctx.params.get(parameter.name or "")
+        if value is None or value is False or parameter.name == "as_json":
+            continue
+        for one in value if isinstance(value, tuple) else (value,):
+            if isinstance(parameter, click.Option):
+                words.append(parameter.opts[-1])
+            if one is not True:
+                words.append(shlex.quote(str(one)))
+    return " ".join(words)
+
+
+def _save(
+    outcome: Outcome,
+    metrics: Metrics,
+    folder: Path,
+    command: str,
+    comparison: Comparison | None = None,
+) -> None:
     """Write figures, page and pictures, in place of an earlier evaluation's."""
+    from tfseg.artifact import label_colour
     from tfseg.evaluation import COMPARISON_FILE, save_comparison, save_metrics
     from tfseg.report import EVALUATION_FILE, write_evaluation
 
@@ -260,8 +288,15 @@ def _save(outcome: Outcome, metrics: Metrics, comparison: Comparison | None, fol
         (folder / COMPARISON_FILE).unlink(missing_ok=True)
     else:
         save_comparison(comparison, folder)
-    pictures = _save_pictures(outcome, folder)
-    write_evaluation(metrics, folder / EVALUATION_FILE, comparison=comparison, pictures=pictures)
+    labels = outcome.evaluation.dataset.labels
+    write_evaluation(
+        metrics,
+        folder / EVALUATION_FILE,
+        comparison=comparison,
+        pictures=_save_pictures(outcome, folder),
+        colours={name: label_colour(value) for value, name in enumerate(labels)},
+        command=command,
+    )
 
 
 def _save_pictures(outcome: Outcome, folder: Path) -> list[tuple[str, bytes]]:
@@ -298,7 +333,10 @@ def _save_pictures(outcome: Outcome, folder: Path) -> list[tuple[str, bytes]]:
 def _note_gaps(metrics: Metrics) -> None:
     for failure in metrics.failed:
         note(f"failed: {failure.error}")
-    if metrics.missing:
-        note(f"no prediction for {len(metrics.missing)} cases: {', '.join(metrics.missing)}")
-    if metrics.unmatched:
-        note(f"no case for {len(metrics.unmatched)} files: {', '.join(metrics.unmatched)}")
+    for what, names in (
+        ("no prediction for {} cases", metrics.missing),
+        ("no case for {} files", metrics.unmatched),
+    ):
+        if names:
+            more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+            note(f"{what.format(len(names))}: {', '.join(names[:_NAMED])}{more}")

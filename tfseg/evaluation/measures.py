@@ -183,9 +183,11 @@ def _regions(texts: Iterable[str], labels: Sequence[str]) -> dict[str, tuple[int
 
 def _label(text: str, region: str, labels: Sequence[str]) -> int:
     """Return the foreground label value that a part of a region's union names."""
-    if text in labels[1:]:
-        return labels.index(text)
     if text.isdecimal() and 0 < int(text) < len(labels):
         return int(text)
+    if text in labels[1:]:
+        return labels.index(text)
     known = ", ".join(f"{value} {name}" for value, name in enumerate(labels) if value)
-    raise ConfigError(f"region {region!r} must unite labels of the data set ({known}); got {text}.")
+    raise ConfigError(
+        f"region {region!r} must unite labels of the data set ({known}); got {text!r}."
+    )

@@ -100,8 +100,9 @@ def describe(values: Iterable[float]) -> Statistic:
 
 def _class_summary(cases: dict[str, dict[str, float]], metrics: Sequence[str]) -> ClassSummary:
     rows = list(cases.values())
-    there = np.array([[row.get(volume, math.nan) > 0 for volume in VOLUMES] for row in rows])
-    reference, prediction = there.T
+    # Parts of a region that a protocol divides have no volumes.
+    sizes = [[row[volume] for volume in VOLUMES] for row in rows if VOLUMES[0] in row]
+    reference, prediction = np.reshape(sizes, (-1, 2)).T > 0
     by_dice = sorted(
         (case for case, row in cases.items() if not math.isnan(row.get("dice", math.nan))),
         key=lambda case: (cases[case]["dice"], case),

@@ -1,13 +1,16 @@
 """Many cases: failures are reported, the rest go on, the worst are kept."""
 
+import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tfseg.datasets import Case, Dataset
-from tfseg.errors import DataError
-from tfseg.evaluation import Evaluation
+from tfseg.errors import ConfigError, DataError
+from tfseg.evaluation import Evaluation, choose
+from tfseg.metrics import MetricOptions
 from tfseg.volume import Volume
 
 NAMES = ("a", "b", "c", "d", "e")
@@ -79,3 +82,73 @@ def test_errors_that_nobody_foresaw_are_not_swallowed():
 
     with pytest.raises(KeyError):
         evaluation(predict).run()
+
+
+def test_the_number_of_jobs_changes_nothing():
+    widths = dict(zip(NAMES, (4, 1, 8, 0, 3), strict=True))
+
+    def predict(case: Case) -> Volume:
+        if case.id == "b":
+            raise DataError("broken")
+        return column(widths[case.id])
+
+    outcomes = [evaluation(predict).run(jobs=jobs) for jobs in (1, 4)]
+    first, second = (outcome.metrics().model_dump_json() for outcome in outcomes)
+    assert first == second
+    assert [case.id for case, _, _ in outcomes[0].worst] == ["d", "c", "e"]
+
+
+def test_progress_reaches_the_whole():
+    shares: list[float] = []
+    evaluation(lambda case: column(4)).run(jobs=2, advance=shares.append)
+    assert shares == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
+
+
+def test_a_network_is_asked_by_one_thread_alone():
+    threads = []
+
+    def predict(case: Case) -> Volume:
+        threads.append(threading.current_thread())
+        if case.id == "c":
+            raise DataError("no memory for it")
+        return column(4)
+
+    found = replace(evaluation(predict), in_turn=True).run(jobs=3).metrics()
+    assert set(threads) == {threading.main_thread()}
+    assert found.cases == 4
+    assert [failure.error for failure in found.failed] == ["c: no memory for it"]
+
+
+def test_probabilities_are_read_where_they_are_wanted():
+    asked = []
+
+    def probabilities(case: Case):
+        asked.append(case.id)
+        likely = np.zeros((1, 1, 10, 2), np.float32)
+        likely[..., :4, 1] = 1
+        return likely
+
+    whole = replace(evaluation(lambda case: column(4)), probabilities=probabilities)
+    assert "auc_roc" not in whole.run().metrics().metrics
+    assert asked == []
+    labels = whole.dataset.labels
+    found = whole.run(choose(labels, metrics="auc_roc", probabilities=True)).metrics()
+    assert found.classes["organ"].metrics["auc_roc"].mean == 1.0
+    assert sorted(asked) == list(NAMES)
+
+
+def test_metrics_of_probabilities_need_probabilities():
+    measures = choose(("background", "organ"), metrics="dice,auc_pr")
+    with pytest.raises(ConfigError, match="auc_pr must be measured on probabilities"):
+        evaluation(lambda case: column(4)).run(measures)
+
+
+def test_the_rules_are_in_the_document():
+    options = MetricOptions(empty_distance="diag", tolerance_mm=2.0)
+    measures = choose(("background", "organ"), options=options)
+    document = evaluation(lambda case: column(0)).run(measures).metrics()
+    assert document.options["empty_distance"] == "diag"
+    assert document.options["tolerance_mm"] == 2.0
+    organ = document.classes["organ"]
+    assert organ.only_reference == 5
+    assert organ.metrics["hd95"].mean == pytest.approx(np.sqrt(102))
