@@ -88,7 +88,8 @@ class SegmentationLoss(keras.losses.Loss):
                 module, _, name = part.info.map_maker.partition(":")
                 function = getattr(importlib.import_module(module), name)
                 taken = inspect.signature(function).parameters
-                options = {key: part.options[key] for key in taken if key in part.options}
+                chosen = {**part.settings.model_dump(), **part.options}
+                options = {key: chosen[key] for key in taken if key in chosen}
                 key = f"{part.info.map_maker} {options}"
                 found[key] = functools.partial(function, **options)
         if len(found) > 1:
