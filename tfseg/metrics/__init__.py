@@ -6,7 +6,7 @@ boundaries), ``size`` (volumes); ``registry`` lists them all.
 """
 
 from tfseg.metrics.counts import ClassCounts, confusion
-from tfseg.metrics.distances import class_distances, hd95_per_class, surface_distances
+from tfseg.metrics.distances import class_distances, surface_distances
 from tfseg.metrics.options import EmptyDistance, MetricOptions
 from tfseg.metrics.overlap import dice, jaccard, precision, sensitivity
 from tfseg.metrics.registry import METRICS, MetricInfo, metric_info
@@ -23,7 +23,6 @@ __all__ = [
     "class_distances",
     "confusion",
     "dice",
-    "hd95_per_class",
     "jaccard",
     "metric_info",
     "precision",

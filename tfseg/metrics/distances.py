@@ -12,8 +12,7 @@ from tfseg.errors import DataError
 from tfseg.metrics.boundary import find_boundary
 from tfseg.metrics.counts import as_bytes, wrong_label
 from tfseg.metrics.nearest import nearest_distances
-from tfseg.metrics.options import EmptyDistance, MetricOptions
-from tfseg.metrics.surface import SurfaceDistances, hd95
+from tfseg.metrics.surface import SurfaceDistances
 
 
 def surface_distances(
@@ -85,17 +84,3 @@ def check_spacing(spacing_mm: Any, ndim: int) -> NDArray[np.float64]:
             f"spacing_mm must be {ndim} positive lengths, one an array axis; got {spacing_mm}."
         )
     return spacing
-
-
-def hd95_per_class(
-    reference: NDArray[Any],
-    prediction: NDArray[Any],
-    num_classes: int,
-    spacing_mm: Any,
-    *,
-    empty_distance: EmptyDistance = "nan",
-) -> NDArray[np.float64]:
-    """Return the HD95 of every class, (k,) mm; NaN for the background."""
-    options = MetricOptions(empty_distance=empty_distance)
-    found = class_distances(reference, prediction, num_classes, spacing_mm)
-    return np.array([np.nan, *(hd95(each, options) for each in found)])

@@ -27,9 +27,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tfseg.errors import ConfigError
 from tfseg.metrics.options import DEFAULT_OPTIONS, MetricOptions
 
 Distances = NDArray[np.float64]
+
+# Relative error of a distance computed as the root of a sum of squares, generously.
+_ROUNDING = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +72,12 @@ def percentile_distance(
         found: the distances.
         percentile: 0 to 100.
         options: empty rules, mode.
+
+    Raises:
+        ConfigError: the percentile is not 0 to 100.
     """
+    if not 0 <= percentile <= 100:
+        raise ConfigError(f"percentile must be 0 to 100; got {percentile}.")
     if options.hd_mode == "pooled":
         return _distance(found, options, lambda: np.percentile(found.together, percentile))
     return _distance(
@@ -110,8 +119,8 @@ def hd95(found: SurfaceDistances, options: MetricOptions = DEFAULT_OPTIONS) -> f
 def assd(found: SurfaceDistances, options: MetricOptions = DEFAULT_OPTIONS) -> float:
     """Return (sum d(A->B) + sum d(B->A)) / (n + m), mm: average symmetric surface distance.
 
-    The mean over all surface voxels of both objects (Heimann et al. 2009; LiTS; MONAI). medpy
-    gives the name to the mean of the two directed means, which is :func:`msd` here.
+    The mean over all surface voxels of both objects (Heimann et al. 2009; LiTS; MONAI; medpy
+    since 0.5). Older medpy gave the name to the mean of the two directed means, here :func:`msd`.
     """
     return _distance(
         found,
@@ -173,12 +182,13 @@ def nsd(
 
     The share of all surface voxels, of both objects, that have the other surface within the
     tolerance: (n(d(A->B) <= t) + n(d(B->A) <= t)) / (n + m). Every surface voxel counts the same,
-    as in MONAI; the original weighs surface elements by their area.
+    as in MONAI; the original weighs surface elements by their area. A distance that equals the
+    tolerance but for rounding (three voxels of 0.8 mm and 2.4 mm) is within it.
     """
     both = found.together
     if not len(both):
         return 1.0 if options.both_empty == "perfect" else float("nan")
-    return float(np.count_nonzero(both <= tolerance_mm) / len(both))
+    return float(np.count_nonzero(both <= tolerance_mm * (1 + _ROUNDING)) / len(both))
 
 
 def _distance(

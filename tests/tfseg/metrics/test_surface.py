@@ -1,179 +1,146 @@
-"""Surface distances: worked by hand, by brute force over all pairs, and by SciPy's transform."""
+"""Statistics of surface distances: by hand, and what an empty map scores."""
 
-import itertools
 import math
 
 import numpy as np
 import pytest
-from scipy import ndimage
 
 from tfseg import metrics
-from tfseg.errors import ConfigError, DataError
-from tfseg.metrics import surface
+from tfseg.errors import ConfigError
+from tfseg.metrics import MetricOptions, surface
 
+# Two 3x3 squares one column apart: eight outline voxels each, four of them 1 off.
 REFERENCE = np.zeros((5, 5), bool)
 REFERENCE[1:4, 1:4] = True
 PREDICTION = np.zeros((5, 5), bool)
 PREDICTION[1:4, 2:5] = True
+EMPTY = np.zeros((5, 5), bool)
+SQUARES = metrics.surface_distances(REFERENCE, PREDICTION, (1, 1))
+
+POOLED = MetricOptions(hd_mode="pooled")
+DISTANCES = (
+    surface.hausdorff,
+    surface.hausdorff_to_prediction,
+    surface.hausdorff_to_reference,
+    surface.hd95,
+    surface.assd,
+    surface.asd_to_prediction,
+    surface.asd_to_reference,
+    surface.msd,
+    surface.ahd,
+    surface.rmsd,
+)
 
 
-def brute_surface(mask: np.ndarray) -> list[tuple[int, ...]]:
-    """Every voxel of the mask with a face to the outside; one-voxel axes do not count."""
-    found = []
-    for index in np.ndindex(*mask.shape):
-        faces = []
-        for axis, size in enumerate(mask.shape):
-            if size == 1:
-                continue
-            for step in (-1, 1):
-                beside = list(index)
-                beside[axis] += step
-                inside = 0 <= beside[axis] < size
-                faces.append(bool(mask[tuple(beside)]) if inside else False)
-        if mask[index] and (not all(faces) or not faces):
-            found.append(index)
-    return found
+def found(to_prediction, to_reference):
+    return metrics.SurfaceDistances(np.array(to_prediction), np.array(to_reference), 99.0)
 
 
-def brute_directed(a: np.ndarray, b: np.ndarray, spacing: tuple[float, ...]) -> list[float]:
-    return [
-        min(
-            math.sqrt(sum(((i - j) * s) ** 2 for i, j, s in zip(p, q, spacing, strict=True)))
-            for q in brute_surface(b)
-        )
-        for p in brute_surface(a)
-    ]
+# Of sizes 2 and 4, so that pooled and directed statistics differ.
+UNEQUAL = found([1.0, 3.0], [0.0, 0.0, 4.0, 8.0])
 
 
-def test_the_squares_have_eight_surface_voxels_each():
-    expected = [(1, 1), (1, 2), (1, 3), (2, 1), (2, 3), (3, 1), (3, 2), (3, 3)]
-    assert [tuple(p) for p in metrics.surface_voxels(REFERENCE)] == expected
+@pytest.mark.parametrize(
+    ("metric", "squares", "unequal"),
+    [
+        (surface.hausdorff, 1, 8),
+        (surface.hausdorff_to_prediction, 1, 3),
+        (surface.hausdorff_to_reference, 1, 8),
+        (surface.hd95, 1, 4 + 0.85 * 4),  # rank 0.95 * 3 = 2.85 between the third and fourth
+        (surface.assd, 0.5, 16 / 6),
+        (surface.asd_to_prediction, 0.5, 2),
+        (surface.asd_to_reference, 0.5, 3),
+        (surface.msd, 0.5, 2.5),
+        (surface.ahd, 0.5, 3),
+        (surface.rmsd, math.sqrt(0.5), math.sqrt((1 + 9 + 16 + 64) / 6)),
+    ],
+)
+def test_values_by_hand(metric, squares, unequal):
+    assert metric(SQUARES) == pytest.approx(squares, rel=1e-15)
+    assert metric(UNEQUAL) == pytest.approx(unequal, rel=1e-15)
 
 
-def test_the_squares_are_one_column_apart():
-    found = metrics.surface_distances(REFERENCE, PREDICTION, (1, 1))
-    # In reading order of the eight voxels above.
-    assert found.to_prediction.tolist() == [1, 0, 0, 1, 1, 1, 0, 0]
-    assert found.to_reference.tolist() == [0, 0, 1, 1, 1, 0, 0, 1]
-    assert metrics.hausdorff(REFERENCE, PREDICTION, (1, 1)) == 1.0
-    assert metrics.hd95(REFERENCE, PREDICTION, (1, 1)) == 1.0
-    assert metrics.hausdorff(REFERENCE, PREDICTION, (1, 2)) == 2.0
+def test_spacing_of_the_squares():
+    wide = metrics.surface_distances(REFERENCE, PREDICTION, (1, 2))
+    assert surface.hausdorff(wide) == 2.0
+    # Each has three voxels two off, and one whose nearest is one row away.
+    assert surface.assd(wide) == 14 / 16
 
 
-def test_percentile_interpolates_linearly():
+def test_the_two_conventions_of_a_percentile():
+    # Directed: 2.9 and 7.4. Together 0 0 1 3 4 8: rank 0.95 * 5 = 4.75.
+    assert surface.hd95(UNEQUAL) == pytest.approx(7.4)
+    assert surface.hd95(UNEQUAL, POOLED) == pytest.approx(4 + 0.75 * 4)
+    assert surface.percentile_distance(UNEQUAL, 100) == 8
+    assert surface.percentile_distance(UNEQUAL, 100, POOLED) == 8
+    assert surface.percentile_distance(UNEQUAL, 50) == 2
+    assert surface.percentile_distance(UNEQUAL, 50, POOLED) == 2
+    assert surface.hd95(SQUARES, POOLED) == 1.0
+
+
+def test_percentile_of_a_bar_with_an_outlier():
     # A bar of 2 x 2 x 21 voxels, all of them surface, against the same bar and another four
     # voxels 40 beyond its end.
     a = np.zeros((2, 2, 70), bool)
     a[..., :21] = True
     b = a.copy()
     b[..., 60] = True
-    found = metrics.surface_distances(a, b, (1, 1, 1))
-    assert found.to_prediction.max() == 0
-    assert sorted(found.to_reference)[-4:] == [40.0] * 4
-    assert found.hausdorff(95) == 0.0
+    bar = metrics.surface_distances(a, b, (1, 1, 1))
+    assert surface.hausdorff_to_prediction(bar) == 0
+    assert surface.hausdorff_to_reference(bar) == 40
+    assert surface.hd95(bar) == 0
     # 84 zeros and four 40s: rank 0.96 * 87 = 83.52 lies 0.52 of the way from the last zero.
-    assert found.hausdorff(96) == pytest.approx(0.52 * 40)
-    assert found.hausdorff() == 40.0
+    assert surface.percentile_distance(bar, 96) == pytest.approx(0.52 * 40)
 
 
-def test_one_voxel_each():
-    a, b = np.zeros((2, 4, 5, 6), bool)
-    a[0, 1, 2] = b[3, 1, 4] = True
-    spacing = (2.5, 1.0, 0.75)
-    assert metrics.hd95(a, b, spacing) == pytest.approx(math.hypot(7.5, 1.5), rel=1e-15)
-    assert metrics.hd95(a, a, spacing) == 0.0
+@pytest.mark.parametrize(("percentile", "mode"), [(-1, "max"), (101, "max"), (101, "pooled")])
+def test_a_percentile_is_0_to_100(percentile, mode):
+    with pytest.raises(ConfigError, match=f"percentile must be 0 to 100; got {percentile}"):
+        surface.percentile_distance(SQUARES, percentile, MetricOptions(hd_mode=mode))
 
 
-def test_single_slice_equals_the_2d_object():
-    rng = np.random.default_rng(3)
-    a, b = ndimage.gaussian_filter(rng.standard_normal((2, 30, 40)), (0, 3, 3)) > 0.02
-    flat = metrics.hd95(a, b, (0.7, 1.3))
-    assert metrics.hd95(a[None], b[None], (9.0, 0.7, 1.3)) == flat
-    assert metrics.hd95(a[:, None], b[:, None], (0.7, 9.0, 1.3)) == flat
+@pytest.mark.parametrize(
+    ("tolerance_mm", "expected"), [(0, 2 / 6), (0.5, 2 / 6), (1, 3 / 6), (7.9, 5 / 6), (8, 1)]
+)
+def test_surface_dice_counts_both_surfaces(tolerance_mm, expected):
+    assert surface.nsd(UNEQUAL, tolerance_mm) == expected
 
 
-def test_a_mask_that_fills_the_array_has_its_border_as_surface():
-    full = np.ones((4, 4, 4), bool)
-    assert len(metrics.surface_voxels(full)) == 64 - 8
-    assert metrics.surface_voxels(np.ones((1, 1, 1), bool)).tolist() == [[0, 0, 0]]
+def test_surface_dice_of_the_squares():
+    assert surface.nsd(SQUARES, 1) == 1.0
+    assert surface.nsd(SQUARES, 0.99) == 0.5
 
 
-@pytest.mark.parametrize("shape", [(5, 6, 7), (1, 8, 8), (4, 1, 6), (2, 2, 2), (9,), (6, 9)])
-def test_against_brute_force(shape):
-    rng = np.random.default_rng(len(shape) * 100 + shape[0])
-    spacing = tuple(rng.uniform(0.3, 4.0, len(shape)))
-    for density in (0.1, 0.5, 0.9):
-        a, b = rng.random((2, *shape)) < density
-        if not (a.any() and b.any()):
-            continue
-        assert [tuple(p) for p in metrics.surface_voxels(a)] == brute_surface(a)
-        found = metrics.surface_distances(a, b, spacing)
-        forth, back = brute_directed(a, b, spacing), brute_directed(b, a, spacing)
-        np.testing.assert_allclose(found.to_prediction, forth, rtol=1e-12)
-        np.testing.assert_allclose(found.to_reference, back, rtol=1e-12)
-        expected = max(np.percentile(forth, 95), np.percentile(back, 95))
-        assert metrics.hd95(a, b, spacing) == pytest.approx(expected, rel=1e-12)
+def test_a_distance_equal_to_the_tolerance_is_within_it():
+    a, b = np.zeros((2, 1, 9), bool)
+    a[0, 1] = b[0, 4] = True
+    three_voxels = metrics.surface_distances(a, b, (0.8, 0.8))
+    assert three_voxels.to_prediction[0] > 2.4  # by rounding
+    assert surface.nsd(three_voxels, 2.4) == 1.0
 
 
-@pytest.mark.parametrize("per_query", [0, 10**9], ids=["tree", "transform"])
-def test_both_searches_agree_with_scipys_transform(per_query, monkeypatch):
-    monkeypatch.setattr(surface, "_BOX_VOX_PER_QUERY", per_query)
-    rng = np.random.default_rng(5)
-    a, b = ndimage.gaussian_filter(rng.standard_normal((2, 20, 32, 28)), (0, 1, 3, 3)) > 0.03
-    spacing = (5.0, 0.8, 0.8)
-    cross = ndimage.generate_binary_structure(3, 1)
-    edges = [mask & ~ndimage.binary_erosion(mask, cross) for mask in (a, b)]
-    found = metrics.surface_distances(a, b, spacing)
-    for distances, (from_, to) in zip(
-        (found.to_prediction, found.to_reference), itertools.permutations(edges), strict=True
-    ):
-        transform = ndimage.distance_transform_edt(~to, sampling=spacing)
-        np.testing.assert_allclose(distances, transform[from_], rtol=1e-12)
-
-
-def test_far_apart_surfaces_need_no_volume_between_them():
-    # As a distance transform this would be 4 * 10**9 voxels; the masks are broadcast views.
-    first, second = np.array([[0, 0, 0]]), np.array([[1600, 1600, 1600]])
-    found = surface._between(first, second, (1601,) * 3, np.ones(3))
-    assert found.hausdorff() == pytest.approx(1600 * math.sqrt(3))
-
-
-def test_per_class_equals_class_by_class():
-    rng = np.random.default_rng(7)
-    a, b = rng.integers(0, 4, (2, 6, 9, 8)).astype(np.uint8)
-    a[a == 3] = 0  # class 3 in the prediction only; class 4 in neither
-    found = metrics.hd95_per_class(a, b, 5, (2.0, 1.0, 1.0))
-    assert math.isnan(found[0])
-    for value in (1, 2):
-        assert found[value] == metrics.hd95(a == value, b == value, (2.0, 1.0, 1.0))
-    assert math.isnan(found[3])
-    assert found[4] == 0.0
-
-
+@pytest.mark.parametrize("metric", DISTANCES, ids=lambda metric: metric.__name__)
 @pytest.mark.parametrize(
     ("rule", "expected"), [("nan", math.nan), ("inf", math.inf), ("diag", math.hypot(5, 10))]
 )
-def test_empty_rules(rule, expected):
-    empty = np.zeros((5, 5), bool)
-    for pair in ((REFERENCE, empty), (empty, REFERENCE)):
-        value = metrics.hd95(*pair, (1, 2), empty_distance=rule)
+def test_distance_to_nothing(metric, rule, expected):
+    options = MetricOptions(empty_distance=rule)
+    for pair in ((REFERENCE, EMPTY), (EMPTY, REFERENCE)):
+        value = metric(metrics.surface_distances(*pair, (1, 2)), options)
         assert value == pytest.approx(expected, nan_ok=True)
-    assert metrics.hd95(empty, empty, (1, 2), empty_distance=rule) == 0.0
-    assert metrics.surface_distances(empty, REFERENCE, (1, 1)) is None
 
 
-@pytest.mark.parametrize(
-    ("change", "error", "message"),
-    [
-        ({"prediction": PREDICTION[1:]}, DataError, r"one shape; got \(5, 5\) and \(4, 5\)"),
-        ({"spacing_mm": (1,)}, DataError, r"2 positive lengths, one an array axis; got \(1,\)"),
-        ({"spacing_mm": (1, -2)}, DataError, r"positive lengths.*got \(1, -2\)"),
-        ({"spacing_mm": (1, math.nan)}, DataError, "positive lengths.*nan"),
-        ({"percentile": 101}, ConfigError, "percentile must be 0 to 100; got 101"),
-        ({"empty_distance": "zero"}, ConfigError, "nan, inf, diag; got 'zero'"),
-    ],
-)
-def test_refusals_name_rule_and_value(change, error, message):
-    arguments = {"reference": REFERENCE, "prediction": PREDICTION, "spacing_mm": (1, 1), **change}
-    with pytest.raises(error, match=message):
-        metrics.hausdorff(**arguments)
+@pytest.mark.parametrize("metric", DISTANCES, ids=lambda metric: metric.__name__)
+def test_distance_between_nothing_and_nothing(metric):
+    neither = metrics.surface_distances(EMPTY, EMPTY, (1, 2))
+    for rule in ("nan", "inf", "diag"):
+        assert metric(neither, MetricOptions(empty_distance=rule)) == 0.0
+    assert math.isnan(metric(neither, MetricOptions(both_empty="nan")))
+
+
+def test_surface_dice_of_empty_maps():
+    neither = metrics.surface_distances(EMPTY, EMPTY, (1, 1))
+    assert surface.nsd(neither, 1.0) == 1.0
+    assert math.isnan(surface.nsd(neither, 1.0, MetricOptions(both_empty="nan")))
+    for pair in ((REFERENCE, EMPTY), (EMPTY, REFERENCE)):
+        assert surface.nsd(metrics.surface_distances(*pair, (1, 1)), 1.0) == 0.0
