@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from tfseg.evaluation import ClassSummary, Metrics, Statistic
-from tfseg.evaluation.document import VOLUMES
+from tfseg.evaluation import VOLUMES, ClassSummary, Metrics, Statistic
 from tfseg.metrics.registry import MetricInfo, metric_info
 
 NOTHING = "\N{EN DASH}"

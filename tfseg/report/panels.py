@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from markupsafe import Markup
 
-from tfseg.evaluation import Comparison, Metrics, Statistic
-from tfseg.evaluation.document import VOLUMES
+from tfseg.evaluation import VOLUMES, Comparison, Metrics, Statistic
 from tfseg.metrics.clinical import Agreement, bland_altman
 from tfseg.report.columns import Column, column, exceptions, is_measured, number, signed
 from tfseg.report.plots import (

@@ -141,7 +141,7 @@ def agreement_plot(
     differences = [prediction - reference for _, reference, prediction in points]
     x = Scale.around([(a + b) / 2 for _, a, b in points], 52.0, right, 4)
     y = Scale.around([0.0, *differences, *(value for _, value, _ in levels)], start + height, start)
-    content = _x_axis(x, start, start + height, f"mean of both ({unit})", 4)
+    content = _x_axis(x, start, start + height, f"mean of both ({unit})")
     for value, words in y.ticks():
         content += [
             line(52, y(value), right, y(value), "grid"),
@@ -191,12 +191,12 @@ def share_curve(values: Sequence[float], title: str) -> Markup:
     """Draw what share of the cases reaches at least each value."""
     height, start, left = 130.0, 8.0, 46.0
     x = Scale.around([*values, 1.0], left, _WIDTH - _EDGE)
-    y = Scale(0.0, 100.0, start + height, start)
+    y = Scale(0.0, 100.0, start + height, start, 25.0)
     content = _x_axis(x, start, start + height, title)
-    for value in (0, 25, 50, 75, 100):
+    for value, words in y.ticks():
         content += [
             line(left, y(value), _WIDTH - _EDGE, y(value), "grid"),
-            text(left - 6, y(value) + 3.5, f"{value} %", "soft small", "end"),
+            text(left - 6, y(value) + 3.5, f"{words} %", "soft small", "end"),
         ]
     steps = [
         f"H{x(value):.1f}V{y(100 * (1 - rank / len(values))):.1f}"
@@ -231,7 +231,7 @@ def forest_plot(rows: Sequence[Interval], column: Column) -> Markup:
     bottom = start + row * len(rows)
     sides = ("other", "this") if column.info.better == "higher" else ("this", "other")
     content = [
-        *_x_axis(x, start, bottom, f"{column.heading}, this {_MINUS} other", 4),
+        *_x_axis(x, start, bottom, f"{column.heading}, this {_MINUS} other"),
         line(x(0), start, x(0), bottom, "zero"),
         text(_EDGE, 11, f"\N{LEFTWARDS ARROW} {sides[0]} better", "soft small"),
         text(_WIDTH - _EDGE, 11, f"{sides[1]} better \N{RIGHTWARDS ARROW}", "soft small", "end"),
@@ -261,9 +261,9 @@ def forest_plot(rows: Sequence[Interval], column: Column) -> Markup:
     return drawing(_WIDTH, bottom + _AXIS, label, content)
 
 
-def _x_axis(x: Scale, top: float, bottom: float, title: str, ticks: int = 5) -> list[Markup]:
+def _x_axis(x: Scale, top: float, bottom: float, title: str) -> list[Markup]:
     content = []
-    for value, words in x.ticks(ticks):
+    for value, words in x.ticks():
         content += [
             line(x(value), top, x(value), bottom, "grid"),
             text(x(value), bottom + 13, words, "soft small", "middle"),

@@ -1,7 +1,8 @@
 """From a template of this package to a page: one HTML file with everything inside it.
 
 A page needs no network and no other file, so it can be mailed or archived: pictures are embedded
-and there is no script. Every text from outside is escaped.
+and there is no script. Every text from outside is escaped, and the page's content security policy
+makes the browser refuse what got in nevertheless.
 """
 
 from __future__ import annotations

@@ -77,16 +77,27 @@ def fit(words: str, width: float, size: float) -> str:
 
 @dataclass(frozen=True)
 class Scale:
-    """A linear map from the values ``low`` to ``high`` to the pixels ``start`` to ``end``."""
+    """A linear map from the values ``low`` to ``high`` to the pixels ``start`` to ``end``.
+
+    Both values are multiples of ``step``, the distance of ticks.
+    """
 
     low: float
     high: float
     start: float
     end: float
+    step: float
 
     @classmethod
     def around(cls, values: Iterable[float], start: float, end: float, ticks: int = 5) -> Scale:
-        """Return a scale from tick to tick that holds all values, however few or alike."""
+        """Return a scale from tick to tick that holds all values, however few or alike.
+
+        Args:
+            values: finite.
+            start: pixel of the lowest tick.
+            end: pixel of the highest.
+            ticks: about how many steps there are; at most one more.
+        """
         held = list(values) or [0.0, 1.0]
         low, high = min(held), max(held)
         if high - low <= 1e-9 * max(abs(low), abs(high), 1e-9):
@@ -94,23 +105,22 @@ class Scale:
             low, high = low - margin, high + margin
         step = _round_step((high - low) / ticks)
         # Less than a billionth of a step is rounding, not a reason for another tick.
-        return cls(
-            math.floor(low / step + 1e-9) * step, math.ceil(high / step - 1e-9) * step, start, end
-        )
+        first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+        return cls(first * step, last * step, start, end, step)
 
     def __call__(self, value: float) -> float:
         """Return the pixel of a value."""
         share = (value - self.low) / (self.high - self.low)
         return self.start + share * (self.end - self.start)
 
-    def ticks(self, count: int = 5) -> list[tuple[float, str]]:
-        """Return about ``count`` round values and how to write them."""
-        step = _round_step((self.high - self.low) / count)
-        first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
-        digits = max(0, -math.floor(math.log10(step) + 1e-9))
-        digits += not math.isclose(step * 10**digits, round(step * 10**digits))  # a step of 2.5
+    def ticks(self) -> list[tuple[float, str]]:
+        """Return the values of the ticks and how to write them."""
+        first, last = round(self.low / self.step), round(self.high / self.step)
+        digits = max(0, -math.floor(math.log10(self.step) + 1e-9))
+        shifted = self.step * 10**digits
+        digits += not math.isclose(shifted, round(shifted))  # a step of 2.5 needs one more
         return [
-            (n * step, f"{n * step:.{digits}f}".replace("-", "\N{MINUS SIGN}"))
+            (n * self.step, f"{n * self.step:.{digits}f}".replace("-", "\N{MINUS SIGN}"))
             for n in range(first, last + 1)
         ]
 

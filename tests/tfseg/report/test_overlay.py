@@ -9,6 +9,7 @@ from PIL import Image
 from tfseg.artifact import label_colour
 from tfseg.errors import DataError
 from tfseg.report import overlay_png
+from tfseg.report.overlay import _fullest
 from tfseg.volume import Volume
 
 
@@ -86,7 +87,7 @@ def changed(volume: Volume, index: int) -> Volume:
     return volume.with_array(array)
 
 
-def test_the_fullest_slice_is_cut():
+def test_without_a_reference_the_fullest_slice_is_cut():
     volume = scan()
     label = with_box(volume, np.s_[1:2, 3:4, 3:4])
     label.array[4, 3:6, 3:6] = 1
@@ -95,13 +96,43 @@ def test_the_fullest_slice_is_cut():
     assert overlay_png(changed(volume, 1), label) == before
 
 
-def test_the_reference_says_where_to_look():
+def test_the_planes_cross_where_the_maps_differ_most():
     volume = scan()
-    reference = with_box(volume, np.s_[4:5, 3:6, 3:6])
-    everywhere = with_box(volume, np.s_[:, :, :])
-    before = overlay_png(volume, everywhere, reference)
-    assert overlay_png(changed(volume, 4), everywhere, reference) != before
-    assert overlay_png(changed(volume, 0), everywhere, reference) == before
+    # Most of the label is in slice 1, where it is right; in slice 4 a part is missing.
+    reference = with_box(volume, np.s_[1, 1:9, 1:9])
+    label = reference.with_array(reference.array.copy())
+    reference.array[4, 3:6, 3:6] = 1
+    before = overlay_png(volume, label, reference)
+    assert overlay_png(changed(volume, 4), label, reference) != before
+    assert overlay_png(changed(volume, 1), label, reference) == before
+
+
+@pytest.mark.parametrize("case", ["somewhere", "one voxel", "two places", "everywhere"])
+def test_the_crossing_is_the_voxel_whose_planes_hold_the_most(case):
+    mask = np.zeros((5, 6, 7), bool)
+    if case == "somewhere":
+        mask[np.random.default_rng(0).random(mask.shape) < 0.2] = True
+    elif case == "one voxel":
+        mask[3, 4, 5] = True
+    elif case == "two places":
+        mask[0, 0, 0] = True
+        mask[2:4, 3:5, 3:6] = True
+    else:
+        mask[:] = True
+    z, y, x = _fullest(mask)
+    held = {
+        (i, j, k): mask[i].sum() + mask[:, j].sum() + mask[:, :, k].sum()
+        for i, j, k in np.argwhere(mask)
+    }
+    assert held[z, y, x] == max(held.values())
+
+
+def test_maps_that_are_the_same_are_cut_where_they_are_fullest():
+    volume = scan()
+    label = with_box(volume, np.s_[4, 3:6, 3:6])
+    before = overlay_png(volume, label, label)
+    assert overlay_png(changed(volume, 4), label, label) != before
+    assert overlay_png(changed(volume, 1), label, label) == before
 
 
 def test_photographs_show_colours_and_differences():
