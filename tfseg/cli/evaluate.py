@@ -124,7 +124,7 @@ def evaluate(
     other = None
     jobs = jobs or cores()
     if against is not None:
-        other = _other(str(target), against, evaluation, measures, all_cases, jobs)
+        other = _other(target, against, evaluation, measures, all_cases, jobs)
     outcome = _run(evaluation, measures, jobs)
     metrics = outcome.metrics()
     comparison = None
@@ -221,7 +221,7 @@ def _tolerances(text: str) -> float | tuple[float, ...]:
 
 
 def _other(
-    target: str,
+    target: Path,
     against: Path,
     evaluation: Evaluation,
     measures: Measures,
@@ -232,22 +232,20 @@ def _other(
 
     What cannot be compared is refused before hours of prediction, not after.
     """
-    from tfseg.evaluation import Metrics, check_comparable, open_evaluation
+    from tfseg.evaluation import Metrics, check_cases, check_rules, open_evaluation
 
+    cases = [case.id for case in evaluation.cases]
+    names = (str(target), str(against))
     if against.suffix == ".json":
         metrics = Metrics.load(against)
-    else:
-        other = open_evaluation(against, evaluation.dataset.root, all_cases=all_cases)
-        metrics = _run(other, measures, jobs).metrics()
-        _note_gaps(metrics)
-    check_comparable(
-        metrics,
-        data=evaluation.dataset.name,
-        protocol=None if measures.protocol is None else measures.protocol.name,
-        options=measures.rules,
-        cases=[case.id for case in evaluation.cases],
-        names=(target, str(against)),
-    )
+        protocol = None if measures.protocol is None else measures.protocol.name
+        check_rules(metrics, evaluation.dataset.name, protocol, measures.rules, name=names[1])
+        check_cases(cases, [row.case for row in metrics.per_case], names=names)
+        return metrics
+    other = open_evaluation(against, evaluation.dataset.root, all_cases=all_cases)
+    check_cases(cases, [case.id for case in other.cases], names=names)
+    metrics = _run(other, measures, jobs).metrics()
+    _note_gaps(metrics, f"{against}: ")
     return metrics
 
 
@@ -330,13 +328,13 @@ def _save_pictures(outcome: Outcome, folder: Path) -> list[tuple[str, bytes]]:
     return drawn
 
 
-def _note_gaps(metrics: Metrics) -> None:
+def _note_gaps(metrics: Metrics, whose: str = "") -> None:
     for failure in metrics.failed:
-        note(f"failed: {failure.error}")
+        note(f"{whose}failed: {failure.error}")
     for what, names in (
         ("no prediction for {} cases", metrics.missing),
         ("no case for {} files", metrics.unmatched),
     ):
         if names:
             more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-            note(f"{what.format(len(names))}: {', '.join(names[:_NAMED])}{more}")
+            note(f"{whose}{what.format(len(names))}: {', '.join(names[:_NAMED])}{more}")

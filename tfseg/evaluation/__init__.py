@@ -7,7 +7,7 @@ is written.
 """
 
 from tfseg.evaluation.case import CaseResult, evaluate_case
-from tfseg.evaluation.compare import check_comparable, compare
+from tfseg.evaluation.compare import check_cases, check_rules, compare
 from tfseg.evaluation.document import (
     COMPARISON_FILE,
     METRICS_FILE,
@@ -45,7 +45,8 @@ __all__ = [
     "Metrics",
     "Outcome",
     "Statistic",
-    "check_comparable",
+    "check_cases",
+    "check_rules",
     "choose",
     "compare",
     "cores",

@@ -23,18 +23,12 @@ def compare(this: Metrics, other: Metrics, *, names: tuple[str, str]) -> Compari
         names: what the two are called.
 
     Raises:
-        DataError: see :func:`check_comparable`.
+        DataError: the data or the rules differ, or no case is in both.
     """
-    check_comparable(
-        other,
-        data=this.data,
-        protocol=this.protocol,
-        options=this.options,
-        cases=[row.case for row in this.per_case],
-        names=names,
-    )
     mine = {row.case: row for row in this.per_case}
     theirs = {row.case: row for row in other.per_case}
+    check_rules(other, this.data, this.protocol, this.options, name=names[1])
+    check_cases(mine, theirs, names=names)
     pairs = [(mine[case], theirs[case]) for case in sorted(mine.keys() & theirs.keys())]
     shared = [m for m in this.metrics if m in other.metrics and m not in VOLUMES]
     return Comparison(
@@ -62,27 +56,20 @@ def compare(this: Metrics, other: Metrics, *, names: tuple[str, str]) -> Compari
     )
 
 
-def check_comparable(
-    other: Metrics,
-    *,
-    data: str,
-    protocol: str | None,
-    options: Mapping[str, Any],
-    cases: Iterable[str],
-    names: tuple[str, str],
+def check_rules(
+    other: Metrics, data: str, protocol: str | None, options: Mapping[str, Any], *, name: str
 ) -> None:
-    """Refuse an evaluation whose figures mean something else; cheap enough to do beforehand.
+    """Refuse an evaluation whose figures mean something else than those to be made.
 
     Args:
-        other: the evaluation to compare with.
-        data: the data set here.
+        other: the evaluation.
+        data: name of the data set here.
         protocol: the protocol here.
         options: the rules here, as in :attr:`Metrics.options`.
-        cases: ids of the cases here.
-        names: what the two evaluations are called.
+        name: what the evaluation is called.
 
     Raises:
-        DataError: the data or the rules differ, or no case is in both.
+        DataError: one of them differs.
     """
     for what, mine, theirs in (
         ("data set", data, other.data),
@@ -92,10 +79,22 @@ def check_comparable(
         if mine != theirs:
             raise DataError(
                 f"a comparison needs figures of one data set by the same rules; {what} is "
-                f"{mine} here and {theirs} in {names[1]}. Evaluate both in the same way."
+                f"{mine} here and {theirs} in {name}. Evaluate both in the same way."
             )
-    here, there = set(cases), {row.case for row in other.per_case}
-    if not here & there:
+
+
+def check_cases(here: Iterable[str], there: Iterable[str], *, names: tuple[str, str]) -> None:
+    """Refuse to compare cases that are all different.
+
+    Args:
+        here: ids of the cases of one evaluation.
+        there: ids of the cases of the other.
+        names: what the two evaluations are called.
+
+    Raises:
+        DataError: no case is in both.
+    """
+    if not set(here) & set(there):
         raise DataError(
             f"a comparison needs cases that both have; {names[0]} has {_some(here)}, {names[1]} "
             f"has {_some(there)}. Evaluate both on the same cases."
@@ -129,6 +128,6 @@ def _magnitude(value: float | None) -> float | None:
     return None if value is None else abs(value)
 
 
-def _some(cases: set[str]) -> str:
+def _some(cases: Iterable[str]) -> str:
     names = sorted(cases)
     return ", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else "") or "none"
