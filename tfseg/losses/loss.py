@@ -99,6 +99,30 @@ class SegmentationLoss(keras.losses.Loss):
             )
         return next(((maker, key) for key, maker in found.items()), None)
 
+    def check(self, size: Sequence[int], classes: int, channels: int) -> None:
+        """Refuse options that do not fit a network, before it is trained. Computes nothing.
+
+        Args:
+            size: ([z,] y, x) of the network's output.
+            classes: its channels.
+            channels: those of the image.
+
+        Raises:
+            ConfigError: e.g. weights for another number of classes.
+        """
+        voxels = (1, *size)
+
+        def traced(labels: Any, logits: Any, image: Any, voxel_map: Any) -> tf.Tensor:
+            return self.per_sample(labels, logits, image=image, voxel_map=voxel_map)
+
+        # AutoGraph would wrap what a loss raises.
+        tf.function(traced, autograph=False).get_concrete_function(
+            tf.TensorSpec(voxels, tf.int32),
+            tf.TensorSpec((*voxels, classes), tf.float32),
+            tf.TensorSpec((*voxels, channels), tf.float32),
+            tf.TensorSpec(voxels, tf.float32),
+        )
+
     def per_sample(
         self,
         labels: Any,

@@ -85,7 +85,9 @@ def plan_run(
     network = model_config(config.model, **options)
     if planned and "patch_size" not in plan_settings:
         plan = fit_patch(plan, network.divisor(plan.dims))
-    build_loss(config.loss).map_maker()
+    loss = build_loss(config.loss)
+    loss.map_maker()
+    loss.check(plan.patch_size, plan.num_classes, len(plan.channels))
     return Setup(config.model_copy(update={"options": options}), plan)
 
 
