@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import os
+import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -51,7 +52,7 @@ def _usable_file(weights: str | None) -> str:
         raise ValueError("VGG16's weights must be a file ending in .h5 or .weights.h5")
     try:
         _load_vgg16(os.fspath(path.resolve()))
-    except (OSError, KeyError, ValueError) as error:
+    except (OSError, KeyError, ValueError, UserWarning) as error:
         raise ValueError(
             "the file must fit VGG16 without its classifier: save keras.applications.VGG16("
             "include_top=False) with save_weights"
@@ -280,7 +281,10 @@ def _load_vgg16(path: str) -> dict[str, list[np.ndarray]]:
 
 def _read_vgg16(path: str) -> dict[str, list[np.ndarray]]:
     network = keras.applications.VGG16(include_top=False, weights=None)
-    network.load_weights(path)
+    with warnings.catch_warnings():
+        # Keras only warns of layers that the file lacks, and leaves them random.
+        warnings.simplefilter("error", UserWarning)
+        network.load_weights(path)
     return {name: network.get_layer(name).get_weights() for name in VGG16_LAYERS}
 
 
