@@ -23,9 +23,8 @@ LEVEL = 0.95
 _BLOCK = 1 << 20
 # The smallest p that n differences can give, 2 / 2**n, is below 0.05 from 6 on.
 _LEAST_PAIRS = 6
-# Sign patterns are counted one by one up to 2**13; scipy's own tables do without up to n = 50.
-_COUNTED_PAIRS = 13
-_TABLED_PAIRS = 50
+# Up to here the signed-rank test is exact: its 2**50 sign patterns are whole numbers in float64.
+_EXACT_PAIRS = 50
 # Equal differences of scores come out unequal in the last bits (0.9 - 0.8 and 0.8 - 0.7): tests
 # see them in steps of this share of the largest score.
 _ROUNDING = 1e-12
@@ -165,8 +164,8 @@ def wilcoxon_p(differences: Sequence[float] | NDArray[Any]) -> float | None:
     """Return the two-sided p of Wilcoxon's signed-rank test (Wilcoxon 1945, 10.2307/3001968).
 
     Differences of 0 are dropped, as in the paper; if all are 0, p is 1. Equal absolute
-    differences share their mean rank. The null distribution is exact up to 50 differences
-    without ties and up to 13 with ties, and normal with a correction for ties beyond.
+    differences share their mean rank. The null distribution is exact up to 50 differences,
+    with ties or without, and normal with a correction for ties beyond.
 
     Args:
         differences: finite, one a case.
@@ -180,13 +179,24 @@ def wilcoxon_p(differences: Sequence[float] | NDArray[Any]) -> float | None:
     kept = given[given != 0]
     if not len(kept):
         return 1.0
-    tied = len(np.unique(np.abs(kept))) < len(kept)
-    method: Any = "asymptotic"
-    if not tied and len(kept) <= _TABLED_PAIRS:
-        method = "exact"
-    elif len(kept) <= _COUNTED_PAIRS:
-        method = stats.PermutationMethod(n_resamples=np.inf)
-    return float(stats.wilcoxon(kept, method=method).pvalue)
+    if len(kept) <= _EXACT_PAIRS:
+        return _exact_p(kept)
+    return float(stats.wilcoxon(kept, method="asymptotic").pvalue)
+
+
+def _exact_p(differences: NDArray[np.float64]) -> float:
+    """Count the sign patterns that are as extreme, by the sum of their positive ranks."""
+    # Ties have half ranks: twice the ranks are whole numbers, and so are their sums.
+    ranks = np.rint(2 * stats.rankdata(np.abs(differences))).astype(np.int64)
+    patterns = np.ones(1)  # [s] sign patterns of the ranks so far whose positive ones add up to s
+    for rank in ranks:
+        longer = np.zeros(len(patterns) + rank)
+        longer[: len(patterns)] += patterns  # with a negative sign
+        longer[rank:] += patterns  # with a positive sign
+        patterns = longer
+    found = int(ranks[differences > 0].sum())
+    tail = min(patterns[: found + 1].sum(), patterns[found:].sum())
+    return float(min(1.0, 2 * tail / patterns.sum()))
 
 
 @dataclass(frozen=True)

@@ -98,6 +98,10 @@ def test_wilcoxon_of_many_cases_beside_scipy():
     rng = np.random.default_rng(2)
     fine = rng.normal(0.2, 1, 40)
     assert wilcoxon_p(fine) == pytest.approx(stats.wilcoxon(fine, method="exact").pvalue)
+    tied = np.round(fine[:13], 1)
+    every_pattern = stats.PermutationMethod(n_resamples=np.inf)
+    expected = stats.wilcoxon(tied[tied != 0], method=every_pattern).pvalue
+    assert wilcoxon_p(tied) == pytest.approx(expected, rel=1e-12)
     coarse = rng.integers(-3, 5, 80)
     kept = coarse[coarse != 0]
     assert wilcoxon_p(coarse) == pytest.approx(stats.wilcoxon(kept, method="approx").pvalue)
