@@ -11,14 +11,18 @@ from tfseg.metrics.registry import MetricInfo, metric_info
 NOTHING = "\N{EN DASH}"
 _MINUS = "\N{MINUS SIGN}"
 _DIGITS = {"": 3, "mm": 2, "ml": 2, "%": 1}
-# Ids that are no words: how the field writes them.
+# How the field writes the ids that are not simply words.
 _NAMES = {
-    "sa": "SA", "or_rate": "OR", "ur_rate": "UR", "hd95": "HD95", "assd": "ASSD", "msd": "MSD",
-    "rmsd": "RMSD", "nsd": "NSD", "voe": "VOE", "rvd": "RVD", "arvd": "ARVD", "avd": "AVD",
-    "ahd": "AHD", "mcc": "MCC", "gmean": "G-mean", "auc_roc": "ROC AUC", "auc_pr": "PR AUC",
-    "mean_iou": "Mean IoU", "fw_iou": "Frequency-weighted IoU", "fp_per_scan": "FP per scan",
-    "lesion_f1": "Lesion F1", "reference_ml": "Reference volume",
-    "prediction_ml": "Predicted volume", "volume_diff": "Volume difference",
+    "voe": "VOE", "gmean": "G-mean", "mcc": "MCC", "sa": "SA", "or_rate": "OR", "ur_rate": "UR",
+    "pixel_acc": "Pixel accuracy", "mean_acc": "Mean accuracy", "mean_iou": "Mean IoU",
+    "fw_iou": "Frequency-weighted IoU", "kappa_image": "Kappa of the image", "hd95": "HD95",
+    "assd": "ASSD", "asd_to_prediction": "ASD to prediction", "ahd": "AHD",
+    "asd_to_reference": "ASD to reference", "msd": "MSD", "rmsd": "RMSD", "nsd": "NSD",
+    "reference_ml": "Reference volume", "prediction_ml": "Predicted volume",
+    "volume_diff": "Volume difference", "avd": "AVD", "rvd": "RVD", "arvd": "ARVD",
+    "lesion_sens": "Lesion sensitivity", "lesion_f1": "Lesion F1", "fp_per_scan": "FP per scan",
+    "auc_roc": "ROC AUC", "auc_pr": "PR AUC", "otsu_dice": "Dice at Otsu's threshold",
+    "promise_score": "PROMISE score",
 }  # fmt: skip
 
 
@@ -89,7 +93,7 @@ def column(metric: str, distance_unit: str) -> Column:
     if distance_unit == "px":
         unit = {"mm": "px", "ml": "kpx"}.get(unit, unit)
         name = name.replace("volume", "area").replace("Volume", "Area")
-    return Column(info, name, unit, _DIGITS[info.unit])
+    return Column(info, name, unit, _DIGITS.get(info.unit, 2))
 
 
 def is_measured(summary: ClassSummary, metric: str) -> bool:

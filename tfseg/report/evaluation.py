@@ -8,57 +8,17 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from tfseg.evaluation import Comparison, Difference, Metrics
 from tfseg.files import write_text
-from tfseg.metrics.challenges import PROTOCOLS
 from tfseg.report import panels
 from tfseg.report.columns import Column, column, columns, number
 from tfseg.report.render import render_page
+from tfseg.report.rules import protocol_title, rules_in_words
 
 EVALUATION_FILE = "evaluation.html"
-
-# Option -> what it is about, its values in words, and the metrics it matters to; an option of
-# no metric in particular is always shown.
-_RULES: dict[str, tuple[str, dict[Any, str], frozenset[str]]] = {
-    "both_empty": (
-        "Class that neither map has",
-        {
-            "perfect": "counts as found: overlaps are 1, distances 0",
-            "nan": "not defined: counted, and left out of the figures",
-        },
-        frozenset(),
-    ),
-    "empty_distance": (
-        "Distance to a class that only one map has",
-        {
-            "nan": "not defined: counted, and left out of the figures",
-            "inf": "infinite: counts for the median; no mean is given",
-            "diag": "the diagonal of the scan",
-        },
-        frozenset(),
-    ),
-    "hd_mode": (
-        "95th percentile of the surface distances",
-        {
-            "max": "of each direction; the larger of the two",
-            "pooled": "of the distances of both directions together",
-        },
-        frozenset({"hd95"}),
-    ),
-    "tolerance_mm": ("Tolerance of the NSD", {}, frozenset({"nsd"})),
-    "sa_mode": (
-        "Segmentation accuracy counts",
-        {
-            "symdiff": "the voxels on which the maps differ",
-            "area": "the difference of the two sizes",
-        },
-        frozenset({"sa"}),
-    ),
-}
 
 
 def write_evaluation(
@@ -93,6 +53,7 @@ def write_evaluation(
     page = render_page(
         "evaluation.html",
         metrics=metrics,
+        protocol=protocol_title(metrics),
         columns=shown,
         scores=scores,
         image_columns=columns(metrics, metrics.image),
@@ -106,7 +67,7 @@ def write_evaluation(
         differences=_differences(metrics, comparison),
         forests=panels.forests(metrics, comparison) if comparison else [],
         worst={one.metric: _worst(metrics, one) for one in scores},
-        rules=_rules(metrics),
+        rules=rules_in_words(metrics),
         command=command,
     )
     write_text(path, page)
@@ -152,43 +113,3 @@ def _differences(
         for name, found in rows.items()
         if found
     }
-
-
-def _rules(metrics: Metrics) -> list[tuple[str, str]]:
-    """Return the rules behind the figures as (what, how)."""
-    rules = []
-    if metrics.protocol:
-        protocol = PROTOCOLS.get(metrics.protocol)
-        rules.append(("Protocol", protocol.title if protocol else metrics.protocol))
-    for option, value in metrics.options.items():
-        what, words, matters_to = _RULES.get(option, (option.replace("_", " "), {}, frozenset()))
-        if not matters_to or matters_to & set(metrics.metrics):
-            rules.append(
-                (
-                    what,
-                    _lengths(metrics, value)
-                    if option == "tolerance_mm"
-                    else words.get(value, str(value)),
-                )
-            )
-    if metrics.distance_unit == "px":
-        rules.append(("Units", "pixels (px) and thousands of them (kpx): photographs have no mm"))
-    rules += [
-        ("95 % interval", "of the mean: percentile bootstrap over the cases, with a fixed seed"),
-        ("SD", "standard deviation of the sample (n \N{MINUS SIGN} 1)"),
-        ("Quartiles", "interpolated linearly"),
-        (
-            "Limits of agreement",
-            "bias ± 1.96 SD of the differences; cases without the class are left out",
-        ),
-    ]
-    return rules
-
-
-def _lengths(metrics: Metrics, value: Any) -> str:
-    """Write a tolerance, or one for each class and region."""
-    unit = metrics.distance_unit
-    if not isinstance(value, (list, tuple)):
-        return f"{value:g} {unit}"
-    pairs = zip(metrics.classes, value, strict=False)  # no classes without cases
-    return ", ".join(f"{name}: {length:g} {unit}" for name, length in pairs)

@@ -88,6 +88,12 @@ def test_what_was_not_measured_is_named(page, evaluation):
         assert words in text
 
 
+def test_long_lists_are_folded(page, evaluation):
+    _, text = page(evaluation(missing=[f"case_{n}" for n in range(50)]))
+    assert "<summary>No prediction for these cases (50)</summary>case_0, case_1," in text
+    assert "3 of 53" in text
+
+
 def test_texts_from_outside_are_escaped(page, evaluation):
     evil = "<script>alert(1)</script>"
     result = CaseResult(
@@ -172,7 +178,7 @@ def test_rules_and_definitions_are_stated(page, evaluation):
     metrics = evaluation(protocol="lits", overall={"liver_dice_global": 0.9375})
     read, text = page(metrics, command="tfseg evaluate a --data 'b c'")
     rules = {row[0].strip(): row[1].strip() for row in read.tables["Rules"]}
-    assert rules["Protocol"].startswith("LiTS")
+    assert "measured as in LiTS" in text
     assert rules["95th percentile of the surface distances"].startswith("of each direction")
     assert "Tolerance of the NSD" not in rules  # no NSD here
     assert read.row("Figures of all cases together", "liver dice global") == ["0.938"]
