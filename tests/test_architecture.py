@@ -45,6 +45,7 @@ RANK = {unit: rank for rank, row in enumerate(LAYERS) for unit in row}
 TENSORFLOW_MODULES = (
     "tfseg/layers/*",
     "tfseg/losses/*",
+    "tfseg/models/backbones/*",
     "tfseg/models/unet.py",
     "tfseg/models/pspnet.py",
     "tfseg/pipeline/batches.py",

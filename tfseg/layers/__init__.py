@@ -8,7 +8,7 @@ from tfseg.layers.attention import attention_gate, squeeze_excite
 from tfseg.layers.conv import activate, conv, conv_norm_act, downsample, transposed_conv
 from tfseg.layers.norm import InstanceNormalization, normalise
 from tfseg.layers.pooling import AdaptiveAveragePooling, pyramid_pooling
-from tfseg.layers.residual import residual_trunk
+from tfseg.layers.residual import basic_block, bottleneck_block
 from tfseg.layers.resize import LinearResize, crop_and_concat, resize_like
 from tfseg.layers.separable import DepthwiseConv3D, depthwise_conv, separable_conv
 from tfseg.layers.shape import rank_of, spatial_shape
@@ -23,6 +23,8 @@ __all__ = [
     "MaxUnpool",
     "activate",
     "attention_gate",
+    "basic_block",
+    "bottleneck_block",
     "conv",
     "conv_norm_act",
     "crop_and_concat",
@@ -31,7 +33,6 @@ __all__ = [
     "normalise",
     "pyramid_pooling",
     "rank_of",
-    "residual_trunk",
     "resize_like",
     "separable_conv",
     "spatial_shape",

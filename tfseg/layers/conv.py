@@ -140,8 +140,13 @@ def transposed_conv(
     )(x)
 
 
-def downsample(x: Any, *, stride: Size, size: Size | None = None, name: str) -> Any:
-    """Max-pool; ``size`` (default: the stride) larger than the stride pads symmetrically."""
+def downsample(
+    x: Any, *, stride: Size, size: Size | None = None, partial: bool = False, name: str
+) -> Any:
+    """Max-pool; ``size`` (default: the stride) larger than the stride pads symmetrically.
+
+    A last window that is not full is left out, or kept if ``partial``.
+    """
     layer = keras.layers.MaxPooling2D if rank_of(x) == 2 else keras.layers.MaxPooling3D
     steps = _per_axis(stride, rank_of(x))
     sizes = steps if size is None else _per_axis(size, rank_of(x))
@@ -150,7 +155,8 @@ def downsample(x: Any, *, stride: Size, size: Size | None = None, name: str) -> 
         # ONNX Runtime moves zero padding into the pooling, where it counts as minus infinity.
         margins = [((extent - 1) // 2,) * 2 for extent in sizes]
         x = keras.ops.pad(x, [(0, 0), *margins, (0, 0)], constant_values=_LOWEST)
-    return layer(sizes, strides=steps, padding="valid", name=name)(x)
+        partial = False
+    return layer(sizes, strides=steps, padding="same" if partial else "valid", name=name)(x)
 
 
 def _pad(x: Any, margin: Sequence[int], *, name: str) -> Any:

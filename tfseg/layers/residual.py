@@ -1,164 +1,112 @@
-"""The ResNet trunk, in 2D and 3D, with a chosen output stride.
+"""The two residual blocks of ResNet, in 2D and 3D.
 
-He, Zhang, Ren, Sun 2015, arXiv:1512.03385. Bottlenecks carry their stride in the 3x3
-convolution ("v1.5"). Where the output stride is reached, later stages keep their resolution
-and dilate instead (Yu, Koltun 2015, arXiv:1511.07122; Chen et al. 2016, arXiv:1606.00915).
+He, Zhang, Ren, Sun 2015, arXiv:1512.03385. The shortcut is added before the last activation; it
+is a 1x1 convolution where stride or channels change.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import keras
 
-from tfseg.errors import ConfigError, unknown_name
-from tfseg.layers.conv import activate, conv, conv_norm_act, downsample
-from tfseg.layers.norm import normalise
+from tfseg.layers.attention import squeeze_excite
+from tfseg.layers.conv import activate, conv_norm_act
 
-# name -> (blocks of the four stages, bottleneck?)
-RESNETS: dict[str, tuple[tuple[int, int, int, int], bool]] = {
-    "resnet18": ((2, 2, 2, 2), False),
-    "resnet34": ((3, 4, 6, 3), False),
-    "resnet50": ((3, 4, 6, 3), True),
-    "resnet101": ((3, 4, 23, 3), True),
-    "resnet152": ((3, 8, 36, 3), True),
-}
-OUTPUT_STRIDES = (2, 4, 8, 16, 32)
-_EXPANSION = 4  # bottleneck output over its width
+EXPANSION = 4  # output channels of a bottleneck over its width
 
 
-@dataclass(frozen=True)
-class _Style:
-    norm: str
-    activation: str
-    dilation: int = 1
-
-
-def residual_trunk(
+def basic_block(
     x: Any,
     *,
-    depth: str,
-    output_stride: int = 32,
-    base_filters: int = 64,
+    filters: int,
+    stride: int = 1,
+    dilation: int = 1,
     norm: str = "batch",
     activation: str = "relu",
-) -> list[Any]:
-    """Build the trunk and return the outputs of its four stages, finest first.
-
-    The strides are, in order, stem 2, max-pool 2, stages 1, 2, 2, 2; each is applied while the
-    product stays within ``output_stride``.
-
-    Args:
-        x: input (batch, [z,] y, x, c).
-        depth: a name of :data:`RESNETS`.
-        output_stride: of the last stage: 2, 4, 8, 16 or 32.
-        base_filters: channels of the stem; 64 in the paper.
-
-    Raises:
-        ConfigError: unknown depth, or another output stride.
-    """
-    if depth not in RESNETS:
-        raise unknown_name("backbone", depth, RESNETS)
-    if output_stride not in OUTPUT_STRIDES:
-        raise ConfigError(f"output_stride must be one of {OUTPUT_STRIDES}; got {output_stride}.")
-    blocks, bottleneck = RESNETS[depth]
-    x = conv_norm_act(
-        x,
-        filters=base_filters,
-        kernel=7,
-        stride=2,
-        padding="symmetric",
-        norm=norm,
-        activation=activation,
-        name="stem",
-    )
-    reached = 2
-    if reached < output_stride:
-        x = downsample(x, stride=2, size=3, name="stem_pool")
-        reached *= 2
-    stages, dilation = [], 1
-    for index, count in enumerate(blocks):
-        wanted = 1 if index == 0 else 2
-        stride = wanted if reached * wanted <= output_stride else 1
-        reached *= stride
-        # The block that gave up its stride still works at the old dilation, later ones double it.
-        first = dilation
-        dilation *= wanted // stride
-        for block in range(count):
-            style = _Style(norm, activation, first if block == 0 else dilation)
-            unit = _bottleneck if bottleneck else _basic
-            x = unit(
-                x,
-                filters=base_filters * 2**index,
-                stride=stride if block == 0 else 1,
-                style=style,
-                name=f"stage{index + 1}_block{block + 1}",
-            )
-        stages.append(x)
-    return stages
-
-
-def _basic(x: Any, *, filters: int, stride: int, style: _Style, name: str) -> Any:
+    name: str,
+) -> Any:
+    """Two 3x3 convolutions to ``filters`` channels, the first one strided."""
     y = conv_norm_act(
         x,
         filters=filters,
         stride=stride,
-        dilation=style.dilation,
+        dilation=dilation,
         padding="symmetric",
-        norm=style.norm,
-        activation=style.activation,
+        norm=norm,
+        activation=activation,
         name=f"{name}_1",
     )
-    y = _conv_norm(y, filters=filters, kernel=3, style=style, name=f"{name}_2")
-    return _join(x, y, stride=stride, style=style, name=name)
+    y = conv_norm_act(
+        y, filters=filters, dilation=dilation, norm=norm, activation="none", name=f"{name}_2"
+    )
+    return _join(x, y, stride=stride, norm=norm, activation=activation, name=name)
 
 
-def _bottleneck(x: Any, *, filters: int, stride: int, style: _Style, name: str) -> Any:
+def bottleneck_block(
+    x: Any,
+    *,
+    filters: int,
+    stride: int = 1,
+    dilation: int = 1,
+    stride_first: bool = False,
+    squeeze: int = 0,
+    norm: str = "batch",
+    activation: str = "relu",
+    name: str,
+) -> Any:
+    """1x1, 3x3 and 1x1 convolution to ``filters``, ``filters`` and 4 ``filters`` channels.
+
+    Args:
+        x: (batch, [z,] y, x, c).
+        filters: width of the 3x3 convolution.
+        stride: of the 3x3 convolution, as today's ResNets have it ("v1.5").
+        dilation: of the 3x3 convolution.
+        stride_first: put the stride in the first 1x1 convolution instead, as the paper does.
+        squeeze: reduction of squeeze-and-excitation before the sum (Hu et al. 2017,
+            arXiv:1709.01507); 0 has none.
+        norm: after each convolution.
+        activation: after the first two and after the sum.
+        name: prefix of the layers' names.
+    """
+    style: dict[str, Any] = {"norm": norm, "activation": activation}
     y = conv_norm_act(
         x,
         filters=filters,
         kernel=1,
-        norm=style.norm,
-        activation=style.activation,
+        stride=stride if stride_first else 1,
+        padding="symmetric",
         name=f"{name}_1",
+        **style,
     )
     y = conv_norm_act(
         y,
         filters=filters,
-        stride=stride,
-        dilation=style.dilation,
-        padding="symmetric",
-        norm=style.norm,
-        activation=style.activation,
-        name=f"{name}_2",
-    )
-    y = _conv_norm(y, filters=filters * _EXPANSION, kernel=1, style=style, name=f"{name}_3")
-    return _join(x, y, stride=stride, style=style, name=name)
-
-
-def _join(x: Any, y: Any, *, stride: int, style: _Style, name: str) -> Any:
-    # The shortcut is added before the last activation, as in the paper.
-    if stride != 1 or x.shape[-1] != y.shape[-1]:
-        x = _conv_norm(
-            x, filters=y.shape[-1], kernel=1, style=style, name=f"{name}_shortcut", stride=stride
-        )
-    total = keras.layers.Add(name=f"{name}_add")([x, y])
-    return activate(total, kind=style.activation, name=f"{name}_act")
-
-
-def _conv_norm(
-    x: Any, *, filters: int, kernel: int, style: _Style, name: str, stride: int = 1
-) -> Any:
-    dilation = style.dilation if kernel > 1 else 1
-    x = conv(
-        x,
-        filters=filters,
-        kernel=kernel,
-        stride=stride,
+        stride=1 if stride_first else stride,
         dilation=dilation,
         padding="symmetric",
-        bias=style.norm == "none",
-        name=f"{name}_conv",
+        name=f"{name}_2",
+        **style,
     )
-    return normalise(x, kind=style.norm, name=f"{name}_norm")
+    y = conv_norm_act(
+        y, filters=filters * EXPANSION, kernel=1, norm=norm, activation="none", name=f"{name}_3"
+    )
+    if squeeze:
+        y = squeeze_excite(y, reduction=squeeze, name=f"{name}_gate")
+    return _join(x, y, stride=stride, name=name, **style)
+
+
+def _join(x: Any, y: Any, *, stride: int, norm: str, activation: str, name: str) -> Any:
+    if stride != 1 or x.shape[-1] != y.shape[-1]:
+        x = conv_norm_act(
+            x,
+            filters=y.shape[-1],
+            kernel=1,
+            stride=stride,
+            padding="symmetric",
+            norm=norm,
+            activation="none",
+            name=f"{name}_shortcut",
+        )
+    total = keras.layers.Add(name=f"{name}_add")([x, y])
+    return activate(total, kind=activation, name=f"{name}_act")

@@ -1,6 +1,6 @@
 """PSPNet. Zhao, Shi, Qi, Wang, Jia 2016, arXiv:1612.01105; 2D and 3D from one source.
 
-A dilated ResNet, the pyramid pooling module, and linear upsampling of the logits. With
+A dilated encoder, the pyramid pooling module, and linear upsampling of the logits. With
 ``faithful=True``: ResNet-50 of width 64 with batch normalisation at output stride 8, bins 1, 2,
 3, 6, a 512-channel head with dropout 0.1, and the auxiliary head on the third stage with weight
 0.4. The default is narrower, with instance normalisation (patch batches are small), and at
@@ -14,7 +14,8 @@ from typing import Annotated, Any, ClassVar, Literal
 import keras
 from pydantic import Field
 
-from tfseg.layers import conv_norm_act, pyramid_pooling, residual_trunk, resize_like
+from tfseg.layers import conv_norm_act, pyramid_pooling, resize_like
+from tfseg.models.backbones import EncoderName, encoder
 from tfseg.models.config import ModelConfig, output_logits
 
 
@@ -22,11 +23,11 @@ class PSPNetConfig(ModelConfig):
     """Options of :func:`build_pspnet`.
 
     Attributes:
-        backbone: depth of the residual trunk.
-        output_stride: of the trunk's last stage; the logits are upsampled by it.
-        base_filters: channels of the trunk's stem; 64 in the paper.
+        backbone: the encoder.
+        output_stride: of the encoder's last stage; the logits are upsampled by it.
+        base_filters: width of the encoder; 64 in the paper.
         bins: cells an axis of each pyramid level.
-        auxiliary: train with a second head on the trunk's third stage.
+        auxiliary: train with a second head on the encoder's last stage but one.
     """
 
     paper: ClassVar[dict[str, Any]] = {
@@ -38,7 +39,7 @@ class PSPNetConfig(ModelConfig):
         "dropout": 0.1,
     }
 
-    backbone: Literal["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"] = "resnet18"
+    backbone: EncoderName = "resnet18"
     output_stride: Literal[2, 4, 8, 16, 32] = 4
     base_filters: Annotated[int, Field(ge=1, le=256)] = 32
     bins: tuple[Annotated[int, Field(ge=1, le=64)], ...] = (1, 2, 3, 6)
@@ -58,18 +59,19 @@ def build_pspnet(
     """
     inputs = keras.Input(input_shape, name="image")
     style: dict[str, Any] = {"norm": config.norm, "activation": config.activation}
-    stages = residual_trunk(
+    features = encoder(
         inputs,
-        depth=config.backbone,
+        config.backbone,
         output_stride=config.output_stride,
         base_filters=config.base_filters,
         **style,
     )
-    x = pyramid_pooling(stages[3], bins=config.bins, name="pyramid", **style)
-    x = conv_norm_act(x, filters=stages[3].shape[-1] // 4, name="head", **style)
+    deep, (_, less_deep) = features.last, features.stages[-2]
+    x = pyramid_pooling(deep, bins=config.bins, name="pyramid", **style)
+    x = conv_norm_act(x, filters=deep.shape[-1] // 4, name="head", **style)
     outputs = [_classify(x, inputs, num_classes, config, name="logits")]
     if config.auxiliary:
-        y = conv_norm_act(stages[2], filters=stages[2].shape[-1] // 4, name="auxiliary", **style)
+        y = conv_norm_act(less_deep, filters=less_deep.shape[-1] // 4, name="auxiliary", **style)
         outputs.append(_classify(y, inputs, num_classes, config, name="auxiliary_logits"))
     return keras.Model(inputs, outputs if len(outputs) > 1 else outputs[0], name="pspnet")
 

@@ -23,7 +23,7 @@ Command = Callable[..., tuple[int, str, str]]
         (["--model", "unet", "--set", "epochs=1", "--set", "epochs=2"], "given twice"),
         (["--model", "unet", "--set", "bse_filters=4"], "Did you mean base_filters"),
         (["--model", "unet", "--set", "base_filters=0"], "base_filters: Input should be"),
-        (["--model", "pspnet", "--set", "backbone=vgg16"], "backbone"),
+        (["--model", "pspnet", "--set", "backbone=resnet51"], "backbone"),
         (["--model", "pspnet", "--set", "output_stride=3"], "output_stride"),
         (["--model", "unet", "--fold", "7"], "--fold must be 0 to 4 or all; got 7"),
         (["--model", "unet", "--fold", "first"], "fold"),

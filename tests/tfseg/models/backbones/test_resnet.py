@@ -1,22 +1,23 @@
-"""The ResNet trunk: published parameter counts, strides, dilation."""
+"""ResNets: published parameter counts, strides, dilation."""
 
 import keras
 import numpy as np
 import pytest
 
 from tfseg.errors import ConfigError
-from tfseg.layers import residual_trunk
+from tfseg.models.backbones import encoder
 
 
-def trunk(depth, size, rank=2, **options):
+def trunk(name, size, rank=2, **options):
     """The trunk without its numbers: shapes and counts need no memory."""
     with keras.StatelessScope(initialize_variables=False):
         inputs = keras.Input((size,) * rank + (3,))
-        return keras.Model(inputs, residual_trunk(inputs, depth=depth, **options))
+        features = encoder(inputs, name, **options)
+        return keras.Model(inputs, [stage for _, stage in features.stages[1:]])
 
 
 @pytest.mark.parametrize(
-    ("depth", "published"),
+    ("name", "published"),
     [
         # torchvision's models without their last layer: 512 * 1000 + 1000 and
         # 2048 * 1000 + 1000 parameters less than 11,689,512, 21,797,672 and 25,557,032.
@@ -27,8 +28,8 @@ def trunk(depth, size, rank=2, **options):
         ("resnet152", 58_143_808),
     ],
 )
-def test_published_parameter_counts(depth, published):
-    model = trunk(depth, 32)
+def test_published_parameter_counts(name, published):
+    model = trunk(name, 32)
     assert sum(int(np.prod(weight.shape)) for weight in model.trainable_weights) == published
 
 
@@ -44,17 +45,17 @@ def test_published_parameter_counts(depth, published):
         (32, (4, 8, 16, 32), (1, 1, 1, 1)),
     ],
 )
-@pytest.mark.parametrize("depth", ["resnet18", "resnet50"])
+@pytest.mark.parametrize("name", ["resnet18", "resnet50"])
 def test_strides_become_dilation_past_the_output_stride(
-    depth, output_stride, strides, dilations, rank
+    name, output_stride, strides, dilations, rank
 ):
-    model = trunk(depth, 64, rank, output_stride=output_stride, base_filters=2, norm="none")
-    widths = [2, 4, 8, 16] if depth == "resnet18" else [8, 16, 32, 64]
+    model = trunk(name, 64, rank, output_stride=output_stride, base_filters=2, norm="none")
+    widths = [2, 4, 8, 16] if name == "resnet18" else [8, 16, 32, 64]
     assert [output.shape[1:] for output in model.outputs] == [
         (64 // stride,) * rank + (width,) for stride, width in zip(strides, widths, strict=True)
     ]
     for stage, dilation in enumerate(dilations, 1):
-        layer = model.get_layer(f"stage{stage}_block2_2_conv")
+        layer = model.get_layer(f"{name}_stage{stage}_block2_2_conv")
         assert set(layer.dilation_rate) == {dilation}
 
 
@@ -67,17 +68,19 @@ def test_473_pixels_become_60():
 def test_the_first_dilated_block_keeps_the_dilation_before_it():
     model = trunk("resnet18", 64, output_stride=8, base_filters=2)
     rates = {
-        name: model.get_layer(name).dilation_rate[0]
-        for name in ("stage3_block1_1_conv", "stage3_block2_1_conv", "stage4_block1_1_conv")
+        part: model.get_layer(f"resnet18_{part}").dilation_rate[0]
+        for part in ("stage3_block1_1_conv", "stage3_block2_1_conv", "stage4_block1_1_conv")
     }
     assert list(rates.values()) == [1, 2, 2]
 
 
 def test_bottlenecks_stride_in_their_middle_convolution():
     model = trunk("resnet50", 64, base_filters=2)
-    strides = [model.get_layer(f"stage2_block1_{part}_conv").strides[0] for part in (1, 2, 3)]
+    strides = [
+        model.get_layer(f"resnet50_stage2_block1_{part}_conv").strides[0] for part in (1, 2, 3)
+    ]
     assert strides == [1, 2, 1]
-    assert model.get_layer("stage2_block1_shortcut_conv").strides[0] == 2
+    assert model.get_layer("resnet50_stage2_block1_shortcut_conv").strides[0] == 2
 
 
 @pytest.mark.parametrize("output_stride", [1, 3, 64])
@@ -86,6 +89,6 @@ def test_bad_output_stride_is_refused(output_stride):
         trunk("resnet18", 32, output_stride=output_stride)
 
 
-def test_unknown_depth_names_the_nearest():
+def test_unknown_name_names_the_nearest():
     with pytest.raises(ConfigError, match=r"unknown backbone 'resnet51'\. Did you mean resnet50"):
         trunk("resnet51", 32)
