@@ -6,7 +6,6 @@ from typing import Any
 
 import click
 
-
 _SHOWN = ("name", "category", "kind", "signature", "formula", "paper", "needs", "aliases")
 
 

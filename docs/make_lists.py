@@ -1,0 +1,92 @@
+"""Write the pages that list losses and metrics, from their registries.
+
+    python docs/make_lists.py
+
+A test compares the pages with what this writes.
+"""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+from tfseg.files import write_text
+from tfseg.losses import LOSSES, LossSettings
+from tfseg.metrics.registry import METRICS
+
+DOCS = Path(__file__).resolve().parent
+
+
+def losses_page() -> str:
+    """Return ``losses.md``."""
+    common = ", ".join(
+        f"`{name}={field.default!r}`" for name, field in LossSettings.model_fields.items()
+    )
+    lines = [
+        "# Losses",
+        "",
+        '`tfseg train --set loss="dice + 0.5*focal(gamma=2)"` trains with any sum of them; the',
+        "default is `dice + ce`. In Python `tfseg.losses.build_loss(text)` is a Keras loss, from",
+        "logits, in 2D and 3D. p is the target, q the probability, N the number of voxels, <p,q>",
+        "and |p| sums over voxels. `tfseg losses NAME` tells more of one.",
+        "",
+        f"Every supervised loss also takes {common}.",
+        "",
+        "Terms are functions of other tensors, in `tfseg.losses`' modules, for training schemes;",
+        "they cannot be trained with by themselves.",
+    ]
+    for kind, title in (("supervised", "Supervised"), ("term", "Terms")):
+        lines += [
+            "",
+            f"## {title}",
+            "",
+            "| loss | what it is | formula | paper |",
+            "|---|---|---|---|",
+        ]
+        lines += [
+            f"| `{info.signature}` | {info.category} | {_cell(info.formula)} | {_cell(info.paper)} |"
+            for info in LOSSES.values()
+            if info.kind == kind
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def metrics_page() -> str:
+    """Return ``metrics.md``."""
+    lines = [
+        "# Metrics",
+        "",
+        "`tfseg evaluate --metrics dice,hd95,nsd` measures them; `tfseg metrics NAME` tells more of",
+        "one. A and B are the class in the reference and in the prediction, TP, FP, FN and TN its",
+        "voxels against the rest, d(A->B) the distances from each surface voxel of A to the nearest",
+        "of B, n their number. A value that is not defined is left out of every mean and counted",
+        "beside it.",
+    ]
+    for group, members in itertools.groupby(METRICS.values(), key=lambda info: info.group):
+        lines += [
+            "",
+            f"## {group.capitalize()}",
+            "",
+            "| metric | of | unit | formula | where a map lacks the class | source |",
+            "|---|---|---|---|---|---|",
+        ]
+        lines += [
+            f"| `{info.name}` | {info.level} | {info.unit} | {_cell(info.summary)} "
+            f"| {_cell(info.empty)} | {_cell(info.source)} |"
+            for info in members
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def main() -> None:
+    """Write both pages."""
+    write_text(DOCS / "losses.md", losses_page())
+    write_text(DOCS / "metrics.md", metrics_page())
+
+
+if __name__ == "__main__":
+    main()
