@@ -15,8 +15,6 @@ from tfseg.errors import ConfigError, DataError, TfsegError
 if TYPE_CHECKING:
     from tfseg.evaluation import Comparison, Evaluation, Measures, Metrics, Outcome
 
-_NAMED = 10  # cases in a line of the terminal; metrics.json names them all
-
 
 @click.command()
 @click.argument(
@@ -329,6 +327,8 @@ def _save_pictures(outcome: Outcome, folder: Path) -> list[tuple[str, bytes]]:
 
 
 def _note_gaps(metrics: Metrics, whose: str = "") -> None:
+    from tfseg.cli.evaluation_tables import some
+
     for failure in metrics.failed:
         note(f"{whose}failed: {failure.error}")
     for what, names in (
@@ -336,5 +336,4 @@ def _note_gaps(metrics: Metrics, whose: str = "") -> None:
         ("no case for {} files", metrics.unmatched),
     ):
         if names:
-            more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-            note(f"{whose}{what.format(len(names))}: {', '.join(names[:_NAMED])}{more}")
+            note(f"{whose}{what.format(len(names))}: {some(names)}")

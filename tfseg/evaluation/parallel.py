@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -22,7 +22,7 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-def in_order(calls: Iterable[Callable[[], _Result]], jobs: int) -> Iterator[_Result]:
+def in_order(calls: Iterable[Callable[[], _Result]], jobs: int) -> Generator[_Result, None, None]:
     """Run ``calls`` in ``jobs`` threads and yield each result in the order of the calls.
 
     The iterable is advanced in the caller's thread, one call ahead of the threads: at most

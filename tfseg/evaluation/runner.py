@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -79,10 +80,10 @@ class Evaluation:
                 "leave the metric out."
             )
         outcome = Outcome(self, measures)
-        calls = self._calls(measures)
-        for finished, measured in enumerate(in_order(calls, jobs), start=1):
-            outcome.add(*measured)
-            advance(finished / len(self.cases))
+        with closing(in_order(self._calls(measures), jobs)) as found:
+            for finished, measured in enumerate(found, start=1):
+                outcome.add(*measured)
+                advance(finished / len(self.cases))
         if not outcome.results:
             first = outcome.failed[0].error
             many = f"none of {len(self.cases)} cases could be evaluated, the first because "

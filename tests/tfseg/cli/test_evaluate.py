@@ -152,6 +152,29 @@ def test_a_run_is_measured_on_its_held_out_fold(trained, data, capsys):
     assert json.loads(capsys.readouterr().out)["cases"] == 5
 
 
+def test_a_run_keeps_its_page_and_a_network_gives_probabilities(trained, capsys):
+    assert run(["evaluate", str(trained), "--metrics", "auc_roc", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["classes"]["organ"]["metrics"]["auc_roc"]["mean"] == 1.0
+    page = (trained / "evaluation.html").read_text()
+    assert f"tfseg evaluate {trained} --metrics auc_roc" in page
+    assert "--json" not in page
+
+
+def test_a_run_is_compared_with_predictions_of_its_held_out_cases(
+    trained, predictions, tmp_path, capsys
+):
+    out = tmp_path / "out"
+    arguments = ["evaluate", str(trained), "--against", str(predictions), "-o", str(out)]
+    assert run([*arguments, "--json"]) == 0
+    comparison = json.loads(capsys.readouterr().out)["comparison"]
+    assert comparison["cases"] == 1
+    assert comparison["only_this"] == []
+    assert len(comparison["only_other"]) == 4
+    assert comparison["mean_dice"]["p_value"] is None  # one case says nothing
+    assert not (trained / "metrics.json").exists()
+
+
 def test_the_latest_run_is_the_default(trained, monkeypatch, tmp_path):
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs/latest").symlink_to(trained)
