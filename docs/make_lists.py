@@ -44,7 +44,8 @@ def losses_page() -> str:
             "|---|---|---|---|",
         ]
         lines += [
-            f"| `{info.signature}` | {info.category} | {_cell(info.formula)} | {_cell(info.paper)} |"
+            f"| `{info.signature}` | {info.category} | {_cell(info.formula)} "
+            f"| {_cell(info.paper)} |"
             for info in LOSSES.values()
             if info.kind == kind
         ]
@@ -56,11 +57,11 @@ def metrics_page() -> str:
     lines = [
         "# Metrics",
         "",
-        "`tfseg evaluate --metrics dice,hd95,nsd` measures them; `tfseg metrics NAME` tells more of",
-        "one. A and B are the class in the reference and in the prediction, TP, FP, FN and TN its",
-        "voxels against the rest, d(A->B) the distances from each surface voxel of A to the nearest",
-        "of B, n their number. A value that is not defined is left out of every mean and counted",
-        "beside it.",
+        "`tfseg evaluate --metrics dice,hd95,nsd` measures them; `tfseg metrics NAME` tells more",
+        "of one. A and B are the class in the reference and in the prediction, TP, FP, FN and TN",
+        "its voxels against the rest, d(A->B) the distances from each surface voxel of A to the",
+        "nearest of B, n their number. A value that is not defined is left out of every mean and",
+        "counted beside it.",
     ]
     for group, members in itertools.groupby(METRICS.values(), key=lambda info: info.group):
         lines += [

@@ -10,26 +10,37 @@ import pytest
 from tfseg.losses import LOSSES, loss_info
 from tfseg.metrics.registry import METRICS
 
-SURVEYED_LOSSES = """
+
+def _words(text: str) -> list[str]:
+    return text.split()
+
+
+SURVEYED_LOSSES = _words(
+    """
     ce bce wce balanced_ce unet_weighted_ce focal iou_loss dice_loss tversky combo exp_log
     conservative edge_weighted_ce median_freq_ce dynamic_class_ce multiscale_l1 star_shape
     size_constraint smooth_l1 perceptual_vgg16 ghm mae mse deep_supervision_sum attention_dice
     entropy focal_tversky generalised_dice
-""".split()
+"""
+)
 
 # The terms of adversarial schemes, by what they are for.
-SURVEYED_TERMS = """
+SURVEYED_TERMS = _words(
+    """
     gan_discriminator gan_generator luc_hybrid lsgan_discriminator lsgan_generator
     energy_discriminator energy_generator fewshot_unlabelled fewshot_fake feature_matching
     pan_projection kl_normal cycle_l1 identity_l1 multiscale_l1_term perceptual_vgg16_term
-""".split()
+"""
+)
 
-SURVEYED_METRICS = """
+SURVEYED_METRICS = _words(
+    """
     dice jaccard sa or_rate ur_rate hausdorff hd95 assd msd rmsd nsd sensitivity specificity
     precision accuracy kappa mcc gmean voe rvd avd auc_roc auc_pr otsu_dice pixel_acc mean_iou
     fw_iou cdr_error ef volume corr bland_altman froc lesion_sens fp_per_scan lesion_f1 id_rate
     loc_error avg_dist_contour good_contour_pct promise_score runtime params macs
-""".split()
+"""
+)
 
 
 @pytest.mark.parametrize("name", SURVEYED_LOSSES)
