@@ -72,6 +72,8 @@ def dynamic_class_ce(
     Taha et al. 2018 (Kid-Net), arXiv:1806.06769, follow the sizes by a running average over the
     training steps. A loss here keeps nothing between steps, so that a resumed or replicated run
     is the same run: the average is over each image or, with ``per_image=False``, over the batch.
+    Patches then differ in weight by the classes that they happen to have; ``frequencies`` of the
+    training set keep it the same for all.
 
     Args:
         f: targets and probabilities. An independent channel is two classes: it, and not it.

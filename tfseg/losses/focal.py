@@ -85,6 +85,9 @@ def ghm(f: Fields, *, bins: Annotated[int, Field(ge=1, le=1000)] = 30) -> tf.Ten
     the many easy voxels and the few hopeless ones count less. Li et al. 2019, arXiv:1811.05181,
     GHM-C, without their moving average of the counts.
 
+    The slope is what this loss is made for; the value tells little. While every bin has a voxel
+    it is the average over bins of -log(1 - norm), about 1, however good the prediction is.
+
     Args:
         f: targets and probabilities. Independent channels share one histogram.
         bins: M. The histogram is of each image or, with ``per_image=False``, of the batch.
