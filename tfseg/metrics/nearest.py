@@ -10,9 +10,9 @@ The squared distance from a voxel (z, y, x) to a set of target voxels separates 
 A distance transform evaluates this at every voxel of a box around both objects. Here only the
 voxels that ask are answered, slice by slice: y' and x' run over the targets' own bounding box, z,
 y and x over that of the queries. Neither time nor memory depends on how far the two are apart,
-no volume of distances is kept, and the planes of a slice stay in the processor's cache.
+no volume of distances is kept, and what a slice needs stays in the processor's cache.
 
-Most cells of those planes are too far from any target to matter. Each slice is first tried
+Most cells of a slice are too far from any target to matter. Each slice is first tried
 with a limit, a little more than the farthest answer of the slice before: what lies beyond it
 is skipped. An answer within the limit is exact, because all that was skipped is farther away;
 queries without one are asked again with twice the limit.
@@ -93,7 +93,7 @@ def _search(surface, other, label, box, target_box, starts, depths, spacing, dis
     asks = np.empty((3, (y1 - y0) * (x1 - x0)), np.int64)  # y, x, index into distances
     rows = np.empty((2, y1 - y0 + 1), np.int64)  # y, index of the row's first query
     passed = starts[:-1].copy()
-    depth = np.empty((width, height))
+    depth = np.empty(height)
     across = np.empty((y1 - y0, width))
     answers = np.empty(max(y1 - y0, x1 - x0))
     apexes = np.empty(max(height, width), np.int64)
@@ -102,20 +102,21 @@ def _search(surface, other, label, box, target_box, starts, depths, spacing, dis
     limit = least
     done = 0
     for z in range(z0, z1):
-        open_, done = _collect(surface[z], other[z], label, box, done, distances, asks)
+        waiting, done = _collect(surface[z], other[z], label, box, done, distances, asks)
         farthest = 0.0
-        while open_:
+        while waiting:
             square = limit * limit
-            _depth(z, starts, depths, passed, spacing[0], depth)
-            count = _rows(asks[0, :open_], rows)
-            for c in range(width):
+            count = _rows(asks[0, :waiting], rows)
+            for c in range(width):  # each x' of the targets: down its column, then along y
+                begin, end = c * height, (c + 1) * height
+                _depth(z, starts[begin : end + 1], depths, passed[begin:end], spacing[0], depth)
                 _lowest(
-                    depth[c], square, first_y, spacing[1], rows[0, :count], apexes, bounds, answers
+                    depth, square, first_y, spacing[1], rows[0, :count], apexes, bounds, answers
                 )
                 for r in range(count):
                     across[r, c] = answers[r]
-            open_ = 0
-            for r in range(count):
+            waiting = 0
+            for r in range(count):  # each row that asks: along x
                 begin, end = rows[1, r], rows[1, r + 1]
                 _lowest(
                     across[r], square, first_x, spacing[2], asks[1, begin:end], apexes, bounds,
@@ -127,8 +128,8 @@ def _search(surface, other, label, box, target_box, starts, depths, spacing, dis
                         distances[asks[2, k]] = np.sqrt(answer)
                         farthest = max(farthest, np.sqrt(answer))
                     else:
-                        asks[:, open_] = asks[:, k]
-                        open_ += 1
+                        asks[:, waiting] = asks[:, k]
+                        waiting += 1
             limit *= 2
         limit = max(1.25 * farthest, least)
 
@@ -163,24 +164,21 @@ def _rows(ask_y, rows):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _depth(z, starts, depths, passed, spacing, depth):  # type: ignore[no-untyped-def]
-    # depth (x', y') for one slice. passed[c] is the last target of column c at or before z, or
-    # its first; slices come in ascending order, so it only moves forward.
-    c = 0
-    for x in range(depth.shape[0]):
-        for y in range(depth.shape[1]):
-            stop = starts[c + 1]
-            if starts[c] == stop:
-                depth[x, y] = np.inf
-            else:
-                at = passed[c]
-                while at + 1 < stop and depths[at + 1] <= z:
-                    at += 1
-                passed[c] = at
-                nearest = abs(z - depths[at])
-                if at + 1 < stop:
-                    nearest = min(nearest, abs(depths[at + 1] - z))
-                depth[x, y] = (spacing * nearest) ** 2
-            c += 1
+    # depth (y') for one slice and one x'. passed[y'] is the last target of the column at or before
+    # z, or its first; slices come in ascending order, so it only moves forward.
+    for y in range(depth.size):
+        stop = starts[y + 1]
+        if starts[y] == stop:
+            depth[y] = np.inf
+            continue
+        at = passed[y]
+        while at + 1 < stop and depths[at + 1] <= z:
+            at += 1
+        passed[y] = at
+        nearest = abs(z - depths[at])
+        if at + 1 < stop:
+            nearest = min(nearest, abs(depths[at + 1] - z))
+        depth[y] = (spacing * nearest) ** 2
 
 
 @njit(cache=True, nogil=True)
