@@ -164,7 +164,13 @@ class Fields:
         weights = self.settings.class_weights
         if weights is None:
             return tf.reduce_mean(values[:, first:], -1)
-        used = tf.constant(self._checked_weights(weights)[first:], self.dtype)
+        counted = self._checked_weights(weights)[first:]
+        if not any(counted):
+            raise ConfigError(
+                f"one of the classes that count must have a class weight above 0; got {weights} "
+                "without the background. Use include_background=True or other weights."
+            )
+        used = tf.constant(counted, self.dtype)
         return tf.linalg.matvec(values[:, first:], used / tf.reduce_sum(used))
 
     def counts_background(self, default: bool) -> bool:

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+
+def _some(weights: tuple[float, ...]) -> tuple[float, ...]:
+    if not any(weights):
+        raise ValueError("one class weight at least must be above 0")
+    return weights
 
 
 class LossSettings(BaseModel):
@@ -24,7 +30,11 @@ class LossSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     class_weights: (
-        Annotated[tuple[Annotated[float, Field(ge=0)], ...], Field(min_length=1, max_length=255)]
+        Annotated[
+            tuple[Annotated[float, Field(ge=0)], ...],
+            Field(min_length=1, max_length=255),
+            AfterValidator(_some),
+        ]
         | None
     ) = None
     include_background: bool | None = None

@@ -60,6 +60,7 @@ def test_the_sum_is_the_sum():
         ("dice(smooth=-1)", "dice: smooth: "),
         ("dice(class_weights=[])", "dice: class_weights: "),
         ("dice(class_weights=[1, -1])", "class_weights"),
+        ("dice(class_weights=[0, 0])", "one class weight at least must be above 0"),
         ("ce(voxel_reduction='median')", "voxel_reduction"),
         ("1e999*ce", "must be a finite number; got 1e309"),
         ("True*ce", "must be a finite number; got True"),
@@ -81,6 +82,7 @@ def test_bad_input_sums_are_refused(text, said):
     ("expression", "labels", "said"),
     [
         ("ce(class_weights=[1, 2])", None, "one entry a class (3"),
+        ("dice(class_weights=[1, 0, 0])", None, "a class weight above 0"),
         ("dice(ignore_index=255)", np.zeros((2, 4, 4, 3)), "needs integer labels"),
         ("ce", np.zeros((2, 4, 5), int), "must cover the same voxels"),
     ],
