@@ -140,11 +140,15 @@ def evaluate(
         print_metrics(metrics)
         if comparison is not None:
             print_comparison(comparison)
-    failed = [failure.case for failure in metrics.failed]
+    _fail_if_cases_did([metrics] if other is None else [metrics, other])
+
+
+def _fail_if_cases_did(evaluations: list[Metrics]) -> None:
+    failed = [failure.case for one in evaluations for failure in one.failed]
     if failed:
+        total = sum(one.cases for one in evaluations) + len(failed)
         raise TfsegError(
-            f"{len(failed)} of {metrics.cases + len(failed)} cases could not be evaluated: "
-            f"{', '.join(failed)}."
+            f"{len(failed)} of {total} cases could not be evaluated: {', '.join(failed)}."
         )
 
 

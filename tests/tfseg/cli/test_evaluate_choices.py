@@ -214,6 +214,16 @@ def test_cases_of_one_side_only_are_named(data, near, far, capsys):
     assert "only in other: case_0" in printed
 
 
+def test_a_case_that_fails_on_the_other_side_ends_with_1_too(data, near, far, capsys):
+    (far / "case_4.nii.gz").write_bytes(b"no label map")
+    arguments = ["evaluate", str(near), "--data", str(data), "--against", str(far), "--json"]
+    assert run(arguments) == 1
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["comparison"]["only_this"] == ["case_4"]
+    assert f"{far}: failed: " in captured.err
+    assert "1 of 14 cases could not be evaluated: case_4" in captured.err
+
+
 def test_the_number_of_jobs_changes_no_byte(data, far, tmp_path):
     written = []
     for jobs in ("1", "4"):
