@@ -13,12 +13,14 @@ EXTRAS = {
     "gpu": ["tensorflow[and-cuda]>=2.21,<2.22"],
     "tensorrt": ["tensorrt-rtx>=1.2"],
     "openvino": ["openvino>=2026.1"],
+    "tflite": ["ai-edge-litert>=2.1"],
     "serving": ["tensorflow-serving-api>=2.21,<2.22"],
 }
-EXTRAS["all"] = [*EXTRAS["tensorrt"], *EXTRAS["openvino"], *EXTRAS["serving"]]
+EXTRAS["all"] = [
+    package for extra in ("tensorrt", "openvino", "tflite", "serving") for package in EXTRAS[extra]
+]
 EXTRAS["dev"] = [
-    *EXTRAS["tensorrt"],
-    *EXTRAS["serving"],
+    *EXTRAS["all"],
     "hypothesis>=6.100",
     "mypy>=1.13",
     "pytest>=8.3",

@@ -72,7 +72,7 @@ def metadata(wheel: zipfile.ZipFile) -> str:
 def test_extras_and_requirements(wheel):
     text = metadata(wheel)
     extras = set(re.findall(r"^Provides-Extra: (.+)$", text, re.M))
-    assert extras == {"all", "dev", "gpu", "openvino", "serving", "tensorrt"}
+    assert extras == {"all", "dev", "gpu", "openvino", "serving", "tensorrt", "tflite"}
     required = {
         re.split(r"[\s<>=!~;\[(]", line, maxsplit=1)[0].lower()
         for line in re.findall(r"^Requires-Dist: (.+)$", text, re.M)

@@ -1,4 +1,4 @@
-"""Importing TensorFlow without its start-up chatter."""
+"""Importing TensorFlow, and calling other native code, without its chatter."""
 
 from __future__ import annotations
 
@@ -21,15 +21,20 @@ def import_tensorflow() -> None:
     # Read when TensorFlow loads: oneDNN is several times faster on every recent CPU.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with _stderr_held():
+    with stderr_held():
         import tensorflow as tf
 
         tf.config.list_physical_devices()
 
 
 @contextmanager
-def _stderr_held() -> Iterator[None]:
-    """Keep what is written to file descriptor 2; show it if the block raises."""
+def stderr_held(*, show_on_error: bool = True) -> Iterator[None]:
+    """Keep back what is written to file descriptor 2, by native code too.
+
+    Args:
+        show_on_error: show it if the block raises. Without, it is dropped: for blocks whose
+            exceptions say what went wrong.
+    """
     sys.stderr.flush()
     shown = os.dup(2)
     with tempfile.TemporaryFile() as held:
@@ -37,8 +42,9 @@ def _stderr_held() -> Iterator[None]:
         try:
             yield
         except BaseException:
-            held.seek(0)
-            os.write(shown, held.read())
+            if show_on_error:
+                held.seek(0)
+                os.write(shown, held.read())
             raise
         finally:
             os.dup2(shown, 2)

@@ -15,7 +15,7 @@ import click
     "format_name",
     required=True,
     metavar="FORMAT",
-    help="savedmodel (TensorFlow Serving), onnx, or tensorrt.",
+    help="savedmodel (TensorFlow Serving), onnx, tensorrt, tflite, or openvino.",
 )
 @click.option(
     "-o",
@@ -35,7 +35,8 @@ import click
 @click.option(
     "--precision",
     metavar="P",
-    help="fp32 (default) or, for onnx and tensorrt, fp16: convolutions in half precision.",
+    help="fp32 (default) or, for all but savedmodel, fp16: convolutions in half precision (onnx, "
+    "tensorrt) or weights stored in it (tflite, openvino).",
 )
 @click.option(
     "--compute-capability",

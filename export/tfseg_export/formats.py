@@ -16,7 +16,8 @@ class Format:
         title: in sentences.
         module: its ``write(folder, source, settings)`` and ``measure(folder, source, ...)``;
             see :mod:`tfseg_export.export`.
-        precisions: of weights and arithmetic; the first is the default.
+        precisions: the first is the default. What ``fp16`` is made half precision differs: see
+            the format's module.
         versioned: the artifact is a version under the model's folder, as TensorFlow Serving
             wants it; others lie beside it as ``<name>-<format>``.
         takes_capabilities: it is compiled for GPU compute capabilities.
@@ -49,6 +50,18 @@ FORMATS: dict[str, Format] = {
             module="tfseg_export.tensorrt",
             precisions=("fp32", "fp16"),
             takes_capabilities=True,
+        ),
+        Format(
+            name="tflite",
+            title="TensorFlow Lite",
+            module="tfseg_export.tflite",
+            precisions=("fp32", "fp16"),
+        ),
+        Format(
+            name="openvino",
+            title="OpenVINO",
+            module="tfseg_export.openvino",
+            precisions=("fp32", "fp16"),
         ),
     )
 }
@@ -89,7 +102,7 @@ def settings(
     precision = precision or entry.precisions[0]
     if precision not in entry.precisions:
         offering = [other for other, known in FORMATS.items() if precision in known.precisions]
-        elsewhere = f" {precision} is offered by {' and '.join(offering)}." if offering else ""
+        elsewhere = f" {precision} is offered by {_listed(offering)}." if offering else ""
         raise ConfigError(
             f"{entry.title} is exported as {' or '.join(entry.precisions)}; got precision "
             f"{precision!r}.{elsewhere}"
@@ -107,3 +120,9 @@ def settings(
             f"{entry.title}. Leave them out."
         )
     return Settings(entry, precision, version, capabilities)
+
+
+def _listed(names: list[str]) -> str:
+    """Return ``a, b and c``."""
+    *front, last = names
+    return f"{', '.join(front)} and {last}" if front else last

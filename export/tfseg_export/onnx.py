@@ -33,21 +33,28 @@ _CATCH_ERRORS = tf2onnx.constants.ENV_TF2ONNX_CATCH_ERRORS
 
 def write(folder: Path, source: Source, settings: Settings) -> dict[str, str]:
     """Write ``model.onnx`` into ``folder``; return the versions of what made it."""
-    model = _convert(source)
+    model = convert(source)
     if settings.precision == "fp16":
         model = to_half(model)
-    onnx.helper.set_model_props(
-        model,
-        {
-            "tfseg_version": __version__,
-            "model": source.manifest.model,
-            "precision": settings.precision,
-            "input": INPUT,
-            "output": OUTPUT,
-        },
-    )
+    onnx.helper.set_model_props(model, properties(source, settings))
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, folder / MODEL)
+    return versions()
+
+
+def properties(source: Source, settings: Settings) -> dict[str, str]:
+    """Return what the graph says of itself, for readers without the manifest."""
+    return {
+        "tfseg_version": __version__,
+        "model": source.manifest.model,
+        "precision": settings.precision,
+        "input": INPUT,
+        "output": OUTPUT,
+    }
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what converts."""
     return {"tf2onnx": tf2onnx.__version__, "onnx": onnx.__version__}
 
 
@@ -65,7 +72,8 @@ def measure(
     )
 
 
-def _convert(source: Source) -> Any:
+def convert(source: Source) -> Any:
+    """Return the network as an ONNX model in float32, batch size free."""
     function = source.classifier(source.window_shape)
     with _strict():
         model, _ = tf2onnx.convert.from_function(function, function.input_signature, opset=OPSET)

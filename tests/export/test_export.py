@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import functools
+import itertools
 import json
 import os
 import shutil
@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,50 +19,31 @@ import numpy as np
 import pytest
 
 from tfseg.artifact import Manifest, verify_files
-from tfseg.errors import ParityError
+from tfseg.errors import DataError, ParityError
 from tfseg.inference.backends import open_backend
 from tfseg.inference.predictor import Predictor
 from tfseg.volume import Volume
-from tfseg_export import Artifact, export_run, source
+from tfseg_export import Artifact, export_run
 from tfseg_export.export import _target
-from tfseg_export.formats import settings
+from tfseg_export.formats import FORMATS, settings
 
 # Keras 3.15 converts variables with numpy 1's form of __array__.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 RUNS = ["unet-2d", "unet-3d", "pspnet-2d", "pspnet-3d"]
+WITH_BATCH_NORM = ["unet-2d-batch", "pspnet-3d-batch"]
+
+# format -> the package that the manifest must name with its version.
+PACKAGES = {
+    "savedmodel": "tensorflow",
+    "onnx": "tf2onnx",
+    "tensorrt": "tensorrt_rtx",
+    "tflite": "ai-edge-litert",
+    "openvino": "openvino",
+}
+MODEL_FILES = (".pb", ".onnx", ".engine", ".tflite", ".xml", ".bin")
 
 Export = Callable[..., Artifact]
-
-
-@pytest.fixture(scope="session")
-def exported(
-    run_folder: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Export]:
-    """Give a function (run, format, precision) -> artifact that exports each once.
-
-    Networks are loaded and traced once for all formats, which is most of an export's time.
-    """
-    root = tmp_path_factory.mktemp("exports")
-    done: dict[tuple[str, str, str], Artifact] = {}
-
-    def export(run: str, format: str, precision: str = "fp32") -> Artifact:
-        key = run, format, precision
-        if key not in done:
-            # One compute capability but once: compiling for each takes as long again.
-            one = format == "tensorrt" and key != ("unet-3d", "tensorrt", "fp32")
-            done[key] = export_run(
-                run_folder(run),
-                format,
-                root / run / precision,
-                precision=precision,
-                capabilities=("sm89",) if one else (),
-            )
-        return done[key]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(source, "load_source", functools.cache(source.load_source))
-        yield export
 
 
 def _volume(run: str) -> Volume:
@@ -73,8 +54,13 @@ def _volume(run: str) -> Volume:
     return Volume.from_geometry(field, spacing_mm=(2.5, 1.1, 0.9))
 
 
-@pytest.mark.parametrize("format", ["savedmodel", "onnx", "tensorrt"])
-@pytest.mark.parametrize("run", RUNS)
+@pytest.mark.parametrize(
+    ("run", "format"),
+    [
+        *itertools.product(RUNS, FORMATS),
+        *itertools.product(WITH_BATCH_NORM, ("tflite", "openvino")),
+    ],
+)
 def test_every_network_in_every_format(run: str, format: str, exported: Export) -> None:
     artifact = exported(run, format)
     parity = artifact.parity
@@ -88,14 +74,16 @@ def test_every_network_in_every_format(run: str, format: str, exported: Export) 
     manifest = Manifest.load(notes)
     assert manifest.format == format
     assert manifest.parity == parity == json.loads((notes / "parity.json").read_text())
-    assert {"tfseg"} < set(manifest.versions)
+    assert {"tfseg", PACKAGES[format]} <= set(manifest.versions)
     on_disk = {p.relative_to(artifact.path).as_posix() for p in artifact.path.rglob("*.*")}
-    assert set(manifest.files) >= {name for name in on_disk if name.endswith((".pb", ".onnx"))}
+    written = {name for name in on_disk if name.endswith(MODEL_FILES)}
+    assert written
+    assert set(manifest.files) >= written
     verify_files(artifact.path, manifest)
     assert not list(artifact.path.parent.glob(".tfseg-*")), "a temporary folder was left"
 
 
-@pytest.mark.parametrize("format", ["savedmodel", "onnx"])
+@pytest.mark.parametrize("format", ["savedmodel", "onnx", "tflite", "openvino"])
 @pytest.mark.parametrize("run", RUNS)
 def test_predictions_equal_the_run_s(
     run: str, format: str, exported: Export, run_folder: Callable[[str], Path]
@@ -308,13 +296,16 @@ def test_killed_export_leaves_no_version(run_folder: Callable[[str], Path], tmp_
 # --- parity -------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("format", ["onnx", "openvino"])
 def test_failed_parity_keeps_the_artifact_marked_and_refused(
-    run_folder: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    format: str,
+    run_folder: Callable[[str], Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from tfseg.errors import DataError
     from tfseg_export import onnx as onnx_exporter
 
-    convert = onnx_exporter._convert
+    convert = onnx_exporter.convert
 
     def broken(network: Any) -> Any:
         import onnx
@@ -327,10 +318,33 @@ def test_failed_parity_keeps_the_artifact_marked_and_refused(
         weights.CopyFrom(onnx.numpy_helper.from_array(values, weights.name))
         return model
 
-    monkeypatch.setattr(onnx_exporter, "_convert", broken)
+    monkeypatch.setattr(onnx_exporter, "convert", broken)
     with pytest.raises(ParityError, match=r"differ by .*, allowed is 0\.0005"):
-        export_run(run_folder("unet-2d"), "onnx", tmp_path)
-    folder = tmp_path / "unet-onnx"
+        export_run(run_folder("unet-2d"), format, tmp_path)
+    _assert_marked_as_failed(tmp_path / f"unet-{format}")
+
+
+def test_failed_parity_of_tflite(
+    run_folder: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tfseg_export import tflite
+
+    replace = tflite.with_builtin_layers
+
+    def broken(network: Any) -> Any:
+        clone = replace(network)
+        # Not shared with the network that is the reference: it is written in another way.
+        kernel = clone.get_layer("logits0").kernel
+        kernel.assign(kernel.numpy() * 1.01)
+        return clone
+
+    monkeypatch.setattr(tflite, "with_builtin_layers", broken)
+    with pytest.raises(ParityError, match=r"differ by .*, allowed is 0\.0005"):
+        export_run(run_folder("unet-3d"), "tflite", tmp_path)
+    _assert_marked_as_failed(tmp_path / "unet-tflite")
+
+
+def _assert_marked_as_failed(folder: Path) -> None:
     assert Manifest.load(folder).parity["passed"] is False  # type: ignore[index]
     assert json.loads((folder / "parity.json").read_text())["passed"] is False
     with pytest.raises(DataError, match=r"parity\.passed is not true"):

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tfseg.quiet import _stderr_held
+from tfseg.quiet import stderr_held
 
 
 def test_importing_tensorflow_writes_nothing():
@@ -23,7 +23,7 @@ def test_importing_tensorflow_writes_nothing():
 
 
 def test_what_was_held_is_dropped_when_all_went_well(capfd):
-    with _stderr_held():
+    with stderr_held():
         os.write(2, b"chatter")
     os.write(2, b"after")
     assert capfd.readouterr().err == "after"
@@ -31,10 +31,21 @@ def test_what_was_held_is_dropped_when_all_went_well(capfd):
 
 def test_what_was_held_is_shown_on_failure(capfd):
     def failing_import():
-        with _stderr_held():
+        with stderr_held():
             os.write(2, b"the reason")
             raise ImportError
 
     with pytest.raises(ImportError):
         failing_import()
     assert capfd.readouterr().err == "the reason"
+
+
+def test_what_was_held_is_dropped_on_failure_if_asked(capfd):
+    def failing_call():
+        with stderr_held(show_on_error=False):
+            os.write(2, b"many lines")
+            raise ValueError
+
+    with pytest.raises(ValueError, match=r"^$"):
+        failing_call()
+    assert capfd.readouterr().err == ""

@@ -30,6 +30,8 @@ _KINDS = (
     ("model.keras", "tfseg.inference.backends.keras_run"),
     ("model.engine", "tfseg.inference.backends.tensorrt"),
     ("model.onnx", "tfseg.inference.backends.onnx"),
+    ("model.tflite", "tfseg.inference.backends.tflite"),
+    ("model.xml", "tfseg.inference.backends.openvino"),
     ("saved_model.pb", "tfseg.inference.backends.savedmodel"),
 )
 _WITH_TENSORFLOW = ("model.keras", "saved_model.pb")
