@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -77,9 +78,26 @@ BAD_OPTIONS = {
     "no format": ([], ["--format"]),
     "fp16 for a SavedModel": (
         ["--format", "savedmodel", "--precision", "fp16"],
-        ["exported as fp32", "'fp16'", "onnx and tensorrt"],
+        ["exported as fp32", "'fp16'", "offered by onnx, tensorrt, tflite and openvino"],
     ),
     "int8": (["--format", "onnx", "--precision", "int8"], ["fp32 or fp16", "'int8'"]),
+    "int8 for TensorFlow Lite": (
+        ["--format", "tflite", "--precision", "int8"],
+        ["TensorFlow Lite is exported as fp32 or fp16", "'int8'"],
+    ),
+    "int8 for OpenVINO": (
+        ["--format", "openvino", "--precision", "int8"],
+        ["OpenVINO is exported as fp32 or fp16", "'int8'"],
+    ),
+    "version of a TensorFlow Lite model": (
+        ["--format", "tflite", "--version", "2"],
+        ["only SavedModels", "version 2 for TensorFlow Lite"],
+    ),
+    "capability of an OpenVINO model": (
+        ["--format", "openvino", "--compute-capability", "sm89"],
+        ["TensorRT engines", "sm89 for OpenVINO"],
+    ),
+    "near miss": (["--format", "tf-lite"], ["unknown format 'tf-lite'", "tflite"]),
     "version of an ONNX file": (["--format", "onnx", "--version", "3"], ["only SavedModels", "3"]),
     "version zero": (["--format", "savedmodel", "--version", "0"], ["positive integer", "0"]),
     "capability of an ONNX file": (
@@ -207,3 +225,90 @@ def test_bad_input_no_tensorrt(
     arguments = ["export", str(run_folder("unet-2d")), "--format", "tensorrt", "-o", str(tmp_path)]
     refuse(capfd, arguments, "TensorRT is not installed", r"tfseg\[tensorrt\]")
     assert not list(tmp_path.rglob("model.*"))
+
+
+@pytest.mark.parametrize(
+    ("format", "package", "module"),
+    [
+        ("tflite", "ai_edge_litert", "ai_edge_litert.interpreter"),
+        ("openvino", "openvino", "openvino"),
+    ],
+)
+def test_bad_input_runtime_not_installed(
+    format: str,
+    package: str,
+    module: str,
+    run_folder: RunFolder,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delitem(sys.modules, module, raising=False)
+    monkeypatch.setitem(sys.modules, package, None)
+    arguments = ["export", str(run_folder("unet-2d")), "--format", format, "-o", str(tmp_path)]
+    refuse(capfd, arguments, "is not installed", rf"pip install 'tfseg\[{format}\]'")
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_operation_that_tflite_lacks_is_named(
+    run_folder: RunFolder,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from tfseg_export import tflite
+
+    monkeypatch.setattr(tflite, "with_builtin_layers", lambda network: network)
+    arguments = ["export", str(run_folder("pspnet-3d")), "--format", "tflite", "-o", str(tmp_path)]
+    refuse(capfd, arguments, "TensorFlow Lite cannot take.*MaxPool3D.*Export as onnx", code=1)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_operation_that_openvino_lacks_is_named(
+    run_folder: RunFolder,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from onnx import helper
+
+    from tfseg_export import onnx
+
+    def convert(source: Any, convert: Callable[[Any], Any] = onnx.convert) -> Any:
+        model = convert(source)
+        softmax = next(node for node in model.graph.node if node.op_type == "Softmax")
+        softmax.domain, softmax.op_type = "com.nobody", "Hardmin"
+        model.opset_import.append(helper.make_opsetid("com.nobody", 1))
+        return model
+
+    monkeypatch.setattr(onnx, "convert", convert)
+    arguments = ["export", str(run_folder("unet-2d")), "--format", "openvino", "-o", str(tmp_path)]
+    refuse(capfd, arguments, r"OpenVINO cannot take this network.*com\.nobody\.Hardmin", code=1)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("format", ["tflite", "openvino"])
+def test_an_earlier_export_stays_until_the_new_one_is_whole(
+    format: str,
+    run_folder: RunFolder,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from tfseg_export import parity
+
+    arguments = ["export", str(run_folder("unet-2d")), "--format", format, "-o", str(tmp_path)]
+    assert run([*arguments, "--json"]) == 0
+    document = json.loads(capfd.readouterr().out)
+    folder = tmp_path / f"unet-{format}"
+    assert document["path"] == str(folder)
+    assert document["format"] == format
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+
+    def interrupted(*_: Any) -> None:
+        raise MemoryError("while measuring")
+
+    monkeypatch.setattr(parity, "compare_windows", interrupted)
+    assert run(arguments) == 1
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert [path.name for path in tmp_path.iterdir()] == [folder.name]

@@ -65,6 +65,8 @@ def test_kinds_are_recognised_by_content(tmp_path, opened):
         "model.keras": "keras_run",
         "model.engine": "tensorrt",
         "model.onnx": "onnx",
+        "model.tflite": "tflite",
+        "model.xml": "openvino",
         "saved_model.pb": "savedmodel",
     }
     for name, module in kinds.items():

@@ -22,10 +22,11 @@ def import_runtime(module: str, *, title: str, extra: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        if error.name != module.partition(".")[0]:
+        package = module.partition(".")[0]
+        if (error.name or "").partition(".")[0] != package:
             raise
         raise ConfigError(
-            f"{title} is not installed: there is no package {error.name}. "
+            f"{title} is not installed: there is no package {package}. "
             f"Install it with: pip install 'tfseg[{extra}]'."
         ) from error
     except (ImportError, OSError) as error:
