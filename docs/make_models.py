@@ -43,10 +43,28 @@ def page(counted: dict[str, dict[str, int]]) -> str:
         "the default form with one channel in and two classes, training heads included; stride is",
         "that of the logits before they are upsampled to the input's size.",
         "",
+        *table("segmentation", counted),
+        "",
+        "## Backbones",
+        "",
+        "These classify whole images. Their convolutional parts are encoders of the networks",
+        "above that have the option: `tfseg train --model pspnet --set backbone=NAME`. Parameters",
+        "and stride are of the classifier at the published width.",
+        "",
+        *table("backbone", counted),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def table(kind: str, counted: dict[str, dict[str, int]]) -> list[str]:
+    """Return the lines of a table of all networks of one kind."""
+    lines = [
         "| name | family | 2D | 3D | stride | paper |",
         "|---|---|---|---|---|---|",
     ]
     for name, info in MODELS.items():
+        if info.kind != kind:
+            continue
         sizes = [
             f"{counted[name][rank] / 1e6:.2f} M" if rank in counted[name] else "" for rank in "23"
         ]
@@ -54,7 +72,7 @@ def page(counted: dict[str, dict[str, int]]) -> str:
             f"| `{name}` | {info.family} | {sizes[0]} | {sizes[1]} | {info.output_stride} "
             f"| {info.paper} |"
         )
-    return "\n".join(lines) + "\n"
+    return lines
 
 
 def main() -> None:

@@ -46,6 +46,8 @@ def _print_one(info: Any) -> None:
         click.echo(f"Also called {', '.join(info.aliases)}.")
     if info.needs:
         click.echo(f"Needs the {' and the '.join(info.needs)}; `tfseg train` gives it.")
+    if info.frequencies:
+        click.echo("`tfseg train` fills in the training cases' frequencies where none are given.")
     if info.kind == "supervised":
         common = ", ".join(
             f"{key}={field.default!r}" for key, field in LossSettings.model_fields.items()

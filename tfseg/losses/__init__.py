@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tfseg.losses.expression import Term, parse_loss
+from tfseg.losses.expression import Term, fill_frequencies, parse_loss, wants_frequencies
 from tfseg.losses.registry import LOSSES, LossInfo, loss_info
 from tfseg.losses.settings import LossSettings
 
@@ -20,8 +20,10 @@ __all__ = [
     "LossSettings",
     "Term",
     "build_loss",
+    "fill_frequencies",
     "loss_info",
     "parse_loss",
+    "wants_frequencies",
 ]
 
 

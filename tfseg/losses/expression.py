@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import ast
 import math
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tfseg.errors import ConfigError
@@ -39,7 +40,7 @@ class Term:
     def __str__(self) -> str:
         options = ", ".join(f"{name}={value!r}" for name, value in self.options.items())
         call = f"{self.info.name}({options})" if options else self.info.name
-        return call if self.weight == 1 else f"{self.weight:g}*{call}"
+        return call if self.weight == 1 else f"{self.weight!r}*{call}"
 
 
 def parse_loss(text: str) -> tuple[Term, ...]:
@@ -61,6 +62,33 @@ def parse_loss(text: str) -> tuple[Term, ...]:
     if len(terms) > _MAX_TERMS:
         raise ConfigError(f"a loss must have at most {_MAX_TERMS} terms; got {len(terms)}.")
     return terms
+
+
+def wants_frequencies(text: str) -> bool:
+    """Whether a term of the sum takes class frequencies that are not given."""
+    return any(_unfilled(term) for term in parse_loss(text))
+
+
+def fill_frequencies(text: str, share: Sequence[float], within: Sequence[float]) -> str:
+    """Return the sum with the training set's class frequencies where none are given.
+
+    Args:
+        text: a sum of losses.
+        share: of all voxels, one a class, the background first.
+        within: of the voxels of those cases that have the class.
+    """
+    known = {"share": tuple(share), "within": tuple(within)}
+    terms = [
+        replace(term, options={**term.options, "frequencies": known[term.info.frequencies]})
+        if _unfilled(term)
+        else term
+        for term in parse_loss(text)
+    ]
+    return " + ".join(map(str, terms))
+
+
+def _unfilled(term: Term) -> bool:
+    return bool(term.info.frequencies) and term.options.get("frequencies") is None
 
 
 def _terms(node: ast.expr, sign: float, text: str) -> list[Term]:

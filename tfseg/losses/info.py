@@ -28,6 +28,9 @@ class LossInfo:
         aliases: other names for it.
         map_maker: for ``map``: ``module:function`` that makes it from a label map and those of the
             loss's options that the function takes.
+        frequencies: what its option ``frequencies`` holds where ``tfseg train`` fills it from the
+            training cases: the ``share`` of all voxels that are of a class, or that ``within`` the
+            cases that have the class.
     """
 
     name: str
@@ -40,3 +43,4 @@ class LossInfo:
     needs: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
     map_maker: str = ""
+    frequencies: Literal["", "share", "within"] = ""

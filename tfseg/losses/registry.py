@@ -49,6 +49,7 @@ _VOXELWISE = (
         category="weighting",
         module="tfseg.losses.balanced",
         signature="median_freq_ce(frequencies=None)",
+        frequencies="within",
         formula="-1/N sum_c w_c p_c log q_c, w_c = median(freq) / freq(c)",
         paper="Badrinarayanan et al. 2015, arXiv:1511.00561",
     ),
@@ -57,6 +58,7 @@ _VOXELWISE = (
         category="weighting",
         module="tfseg.losses.balanced",
         signature="dynamic_class_ce(frequencies=None, background_limit=1.0)",
+        frequencies="share",
         formula="-1/N sum_c w_c p_c log q_c, w_c = min(freq) / freq(c)",
         paper="Taha et al. 2018, arXiv:1806.06769",
     ),
@@ -174,6 +176,7 @@ _OVERLAP = (
             "exp_log(dice_weight=0.8, ce_weight=0.2, gamma_dice=0.3, gamma_ce=0.3, smooth=1.0, "
             "frequencies=None)"
         ),
+        frequencies="share",
         formula=(
             "w_D mean_c (-log D_c)^g_D + w_C mean_x v_l (-log q_l)^g_C, v_l = sqrt(sum_c f_c / f_l)"
         ),

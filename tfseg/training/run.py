@@ -14,7 +14,7 @@ from tfseg.errors import ConfigError, DataError, TfsegError
 from tfseg.files import read_json, write_json
 from tfseg.losses import build_loss
 from tfseg.models import build, model_config, model_info
-from tfseg.pipeline.cache import PreparedCase, prepare_cases, with_voxel_maps
+from tfseg.pipeline.cache import prepare_cases
 from tfseg.pipeline.patches import PatchSampler
 from tfseg.plan import Plan
 from tfseg.planning import Budget, fit_patch, make_plan, network_options, take_fingerprint
@@ -102,6 +102,7 @@ def train_run(setup: Setup, folder: Path, *, resume: bool, track: Track) -> Mani
 
     from tfseg.training.devices import gpu_count, open_strategy, seed_everything
     from tfseg.training.memory import check_memory
+    from tfseg.training.objective import prepare_loss
     from tfseg.training.trainer import Trainer
     from tfseg.training.weights import load_weights
 
@@ -119,8 +120,9 @@ def train_run(setup: Setup, folder: Path, *, resume: bool, track: Track) -> Mani
     )
     if not any(case.places for case in prepared[: len(training)]):
         raise DataError("no training case has a foreground voxel; there is nothing to learn.")
-    loss = build_loss(config.loss)
-    prepared[: len(training)] = _with_maps(loss, prepared[: len(training)], plan, track)
+    config, loss, prepared[: len(training)] = prepare_loss(
+        config, prepared[: len(training)], plan, track
+    )
     strategy = open_strategy(config.replicas)
     replicas = strategy.num_replicas_in_sync
     if plan.batch_size % replicas:
@@ -162,7 +164,7 @@ def train_run(setup: Setup, folder: Path, *, resume: bool, track: Track) -> Mani
         plan=plan,
     )
     # Everything that can be refused has been: only now does the run appear on disk.
-    setup.save(folder)
+    Setup(config, plan).save(folder)
     manifest.save(folder, "manifest.json")
     mark_latest(folder)
     try:
@@ -185,19 +187,6 @@ def train_run(setup: Setup, folder: Path, *, resume: bool, track: Track) -> Mani
     manifest = manifest.model_copy(update={"training": summary})
     manifest.save(folder, "manifest.json")
     return manifest
-
-
-def _with_maps(
-    loss: Any, cases: list[PreparedCase], plan: Plan, track: Track
-) -> list[PreparedCase]:
-    """Return the training cases with the voxel map that the loss needs, if it needs one."""
-    maker = loss.map_maker()
-    if maker is None:
-        return cases
-    make, key = maker
-    return with_voxel_maps(
-        cases, make, key, plan, lambda waiting: track(waiting, "Preparing voxel weights")
-    )
 
 
 def _check_output_size(model: Any, plan: Plan) -> None:

@@ -37,7 +37,9 @@ def test_sums_are_read(text, expected):
 
 def test_the_sum_is_the_sum():
     labels, logits = sample()
-    parts = [float(build_loss(text)(labels, logits)) for text in ("dice", "ce", "tversky(alpha=0.2)")]
+    parts = [
+        float(build_loss(text)(labels, logits)) for text in ("dice", "ce", "tversky(alpha=0.2)")
+    ]
     total = build_loss("dice + 0.5*ce - 2*tversky(alpha=0.2)")(labels, logits)
     assert total.numpy() == pytest.approx(parts[0] + 0.5 * parts[1] - 2 * parts[2], rel=1e-6)
 

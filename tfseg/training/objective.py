@@ -1,0 +1,71 @@
+"""What the loss of a run has to know of the training cases before the first step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from tfseg.config import TrainConfig
+from tfseg.losses import build_loss, fill_frequencies, wants_frequencies
+from tfseg.losses.loss import SegmentationLoss
+from tfseg.pipeline.cache import PreparedCase, with_voxel_maps
+from tfseg.plan import Plan
+
+Track = Callable[[Iterable[Any], str], Iterable[Any]]
+
+
+def prepare_loss(
+    config: TrainConfig, cases: list[PreparedCase], plan: Plan, track: Track
+) -> tuple[TrainConfig, SegmentationLoss, list[PreparedCase]]:
+    """Return the run's loss, with what it needs of the training cases.
+
+    Args:
+        config: of the run.
+        cases: the training cases.
+        plan: of the run.
+        track: shows progress over cases.
+
+    Returns:
+        The configuration, whose loss now names the classes' frequencies if a term takes them
+        and none were given; the loss; the cases, with the voxel map that the loss asks for.
+    """
+    if wants_frequencies(config.loss):
+        counted = class_frequencies(track(cases, "Counting voxels"), plan.num_classes)
+        config = config.model_copy(update={"loss": fill_frequencies(config.loss, *counted)})
+    loss = build_loss(config.loss)
+    maker = loss.map_maker()
+    if maker is not None:
+        make, key = maker
+        cases = with_voxel_maps(
+            cases, make, key, plan, lambda waiting: track(waiting, "Preparing voxel weights")
+        )
+    return config, loss, cases
+
+
+def class_frequencies(
+    cases: Iterable[PreparedCase], classes: int
+) -> tuple[Sequence[float], Sequence[float]]:
+    """Return how frequent the classes are, background first, each above 0.
+
+    Returns:
+        The share of all voxels that are of each class; and the share of the voxels of those
+        cases that have the class (Badrinarayanan et al. 2015, arXiv:1511.00561). A class that
+        no case has counts as one voxel.
+    """
+    counts, hosts = np.zeros(classes), np.zeros(classes)
+    total = 0
+    for case in cases:
+        found = sum(np.bincount(piece.ravel(), minlength=classes) for piece in case.label)
+        counts += found
+        hosts += np.where(found > 0, case.label.size, 0)
+        total += case.label.size
+    counts = np.maximum(counts, 1)
+    hosts = np.where(hosts > 0, hosts, total)
+    # Digits that count: the text of the loss is read by people.
+    return _rounded(counts / total), _rounded(counts / hosts)
+
+
+def _rounded(shares: np.ndarray) -> list[float]:
+    return [float(f"{share:.6g}") for share in shares]
