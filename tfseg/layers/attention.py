@@ -40,6 +40,8 @@ def attention_gate(
     stride: int = 2,
     norm: str = "none",
     project: bool = True,
+    project_norm: str = "batch",
+    bias: bool = True,
     name: str,
 ) -> Any:
     """Weigh a skip connection by what a coarser signal finds relevant: alpha in [0, 1] a voxel.
@@ -52,26 +54,33 @@ def attention_gate(
         signal: coarse features g.
         filters: channels of theta and phi.
         stride: of theta, which brings x to about g's grid: 2 (its kernel then too), or 1.
-        norm: after theta, phi and psi.
-        project: end with a 1x1 convolution and batch normalisation, as the paper does.
+        norm: after theta, phi and psi; the paper has none there.
+        project: end with a 1x1 convolution and ``project_norm``, as the paper does.
+        project_norm: after that convolution.
+        bias: of convolutions that a norm follows. Others have one, but theta, whose sum with phi
+            has phi's.
         name: the layer that holds alpha is ``<name>_alpha``.
     """
+    normed = norm != "none"
     theta = conv(
         skip, filters=filters, kernel=stride, stride=stride, padding="valid",
-        bias=norm != "none" and stride == 1, name=f"{name}_theta",
+        bias=normed and bias, name=f"{name}_theta",
     )  # fmt: skip
     theta = normalise(theta, kind=norm, name=f"{name}_theta_norm")
-    phi = conv(signal, filters=filters, kernel=1, name=f"{name}_phi")
+    phi = conv(signal, filters=filters, kernel=1, bias=bias or not normed, name=f"{name}_phi")
     phi = normalise(phi, kind=norm, name=f"{name}_phi_norm")
     phi = resize_like(phi, theta, name=f"{name}_phi_up")
     both = keras.layers.Add(name=f"{name}_sum")([theta, phi])
     both = keras.layers.ReLU(name=f"{name}_act")(both)
-    psi = conv(both, filters=1, kernel=1, name=f"{name}_psi")
+    psi = conv(both, filters=1, kernel=1, bias=bias or not normed, name=f"{name}_psi")
     psi = normalise(psi, kind=norm, name=f"{name}_psi_norm")
     alpha = keras.layers.Activation("sigmoid", name=f"{name}_alpha")(psi)
     alpha = resize_like(alpha, skip, name=f"{name}_alpha_up")
     gated = keras.layers.Multiply(name=f"{name}_gated")([skip, alpha])
     if not project:
         return gated
-    gated = conv(gated, filters=skip.shape[-1], kernel=1, name=f"{name}_project")
-    return normalise(gated, kind="batch", name=f"{name}_project_norm")
+    gated = conv(
+        gated, filters=skip.shape[-1], kernel=1,
+        bias=bias or project_norm == "none", name=f"{name}_project",
+    )  # fmt: skip
+    return normalise(gated, kind=project_norm, name=f"{name}_project_norm")

@@ -55,3 +55,29 @@ def test_the_paper_counts():
     model = keras.Model([skip, signal], attention_gate(skip, signal, filters=5, name="gate"))
     trainable = sum(int(np.prod(w.shape)) for w in model.trainable_weights)
     assert trainable == 8 * 4 * 5 + (6 * 5 + 5) + (5 + 1) + (4 * 4 + 4) + 2 * 4
+
+
+@pytest.mark.parametrize(("norm", "bias"), [("none", False), ("batch", False), ("batch", True)])
+def test_biases_under_a_norm_are_kept_on_request(norm, bias):
+    """At the same grid, without the closing convolution: 4 and 6 channels to 3, then to 1."""
+    skip, signal = keras.Input((8, 8, 4)), keras.Input((8, 8, 6))
+    gated = attention_gate(
+        skip, signal, filters=3, stride=1, norm=norm, project=False, bias=bias, name="gate"
+    )
+    trainable = sum(int(np.prod(w.shape)) for w in keras.Model([skip, signal], gated).weights)
+    kernels = 4 * 3 + 6 * 3 + 3
+    # Each normalised channel has gamma, beta and two moving statistics.
+    expected = {"none": 3 + 1, "batch": 4 * (3 + 3 + 1) + bias * (3 + 3 + 1)}[norm]
+    assert trainable == kernels + expected
+
+
+def test_the_closing_norm_is_a_choice():
+    skip, signal = keras.Input((8, 8, 4)), keras.Input((4, 4, 6))
+    gated = attention_gate(
+        skip, signal, filters=3, project_norm="instance", bias=False, name="gate"
+    )
+    model = keras.Model([skip, signal], gated)
+    assert type(model.get_layer("gate_project_norm")).__name__ == "InstanceNormalization"
+    assert not model.get_layer("gate_project").use_bias
+    assert not model.get_layer("gate_theta").use_bias
+    assert model.get_layer("gate_phi").use_bias
