@@ -29,7 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "evaluate": ("tfseg.cli.evaluate:evaluate", "Measure predictions against reference labels."),
     "metrics": ("tfseg.cli.metrics:metrics", "List the metrics that evaluate can measure."),
     "predict": ("tfseg.cli.predict:predict", "Segment scans with a run or an exported model."),
-    "export": ("tfseg_export.cli:export", "Export a run to SavedModel, ONNX or TensorRT."),
+    "export": ("tfseg_export.cli:export", "Export a run to SavedModel, ONNX, TensorRT and more."),
     "serve": ("tfseg_serving.cli:serve", "Serve SavedModels over the TF-Serving API."),
     "query": ("tfseg_serving.cli:query", "Send scans to a model server, write the label maps."),
     "report": ("tfseg.cli.report:report", "Write a run's report as one HTML page."),

@@ -155,7 +155,7 @@ def test_an_engine_without_a_gpu_is_one_clear_line(
     def missing(name: str) -> Any:
         raise OSError(f"{name}: cannot open shared object file")
 
-    monkeypatch.setattr(tensorrt.ctypes, "CDLL", missing)
+    monkeypatch.setattr(tensorrt, "ctypes", SimpleNamespace(CDLL=missing))
     with pytest.raises(ConfigError, match=r"needs an NVIDIA GPU.*libcuda\.so\.1.*ONNX"):
         open_backend(engine_artifact)
 
@@ -289,7 +289,8 @@ def test_bad_input_predict_with_an_artifact_that_must_not_answer(
     def no_driver(name: str) -> Any:
         raise OSError(f"{name}: cannot open shared object file")
 
-    monkeypatch.setattr(tensorrt.ctypes, "CDLL", no_driver)
+    # The module's own name for it: other packages load libraries of theirs by then.
+    monkeypatch.setattr(tensorrt, "ctypes", SimpleNamespace(CDLL=no_driver))
     spoil(onnx_artifact)
     scan = tmp_path / "scan.nii.gz"
     write_volume(Volume.from_geometry(np.zeros((2, 5, 7), np.float32)), scan)
