@@ -33,7 +33,8 @@ CASES: dict[str, Case] = {
     "pspnet": Case({"base_filters": 4, "backbone": "resnet18"}),
 }
 
-NETWORKS = [(name, rank) for name, info in MODELS.items() for rank in info.dims]
+SEGMENTERS = {name: info for name, info in MODELS.items() if info.kind == "segmentation"}
+NETWORKS = [(name, rank) for name, info in SEGMENTERS.items() for rank in info.dims]
 
 every_network = pytest.mark.parametrize(
     ("name", "rank"), NETWORKS, ids=[f"{name}-{rank}d" for name, rank in NETWORKS]

@@ -4,16 +4,25 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from kit import CASES, divisor_of, every_network, images, outputs_of, shape_of, small
+from kit import (
+    CASES,
+    SEGMENTERS,
+    divisor_of,
+    every_network,
+    images,
+    outputs_of,
+    shape_of,
+    small,
+)
 
 from tfseg.errors import ConfigError
 from tfseg.losses import build_loss
 from tfseg.losses.loss import supervised_loss
-from tfseg.models import MODELS, inference_model, model_config, model_info
+from tfseg.models import inference_model, model_config, model_info
 
 
 def test_every_network_is_here():
-    assert set(CASES) == set(MODELS)
+    assert set(CASES) == set(SEGMENTERS)
 
 
 def odd_sizes(name, rank):
@@ -60,7 +69,7 @@ def norms(name):
 
 NORMED = [
     pytest.param(name, rank, norm, id=f"{name}-{rank}d-{norm}")
-    for name, info in MODELS.items()
+    for name, info in SEGMENTERS.items()
     for rank in info.dims
     for norm in norms(name)
 ]

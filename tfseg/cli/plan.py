@@ -20,11 +20,11 @@ def plan(data: str, model: str, dims: str | None, output: str | None) -> None:
 
     from tfseg.cli.console import note, print_json, track
     from tfseg.datasets import open_dataset
-    from tfseg.models import model_config, model_info
+    from tfseg.models import model_config, segmentation_info
     from tfseg.planning import Budget, fit_patch, make_plan, network_options, take_fingerprint
     from tfseg.quiet import import_tensorflow
 
-    model_info(model)
+    segmentation_info(model)
     dataset = open_dataset(data)
     cases = dataset.labelled
     fingerprint = take_fingerprint(

@@ -141,22 +141,30 @@ def transposed_conv(
 
 
 def downsample(
-    x: Any, *, stride: Size, size: Size | None = None, partial: bool = False, name: str
+    x: Any,
+    *,
+    stride: Size,
+    size: Size | None = None,
+    padding: str = "symmetric",
+    name: str,
 ) -> Any:
-    """Max-pool; ``size`` (default: the stride) larger than the stride pads symmetrically.
+    """Max-pool windows of ``size`` (default: the stride).
 
-    A last window that is not full is left out, or kept if ``partial``.
+    ``padding`` is ``symmetric``: ``(size - 1) / 2`` on both sides if the windows overlap, none
+    if not; ``same``, TensorFlow's: n voxels become ceil(n / stride); or ``valid``.
     """
     layer = keras.layers.MaxPooling2D if rank_of(x) == 2 else keras.layers.MaxPooling3D
     steps = _per_axis(stride, rank_of(x))
     sizes = steps if size is None else _per_axis(size, rank_of(x))
-    if sizes != steps:
-        # Not zero: it would win over the negative values that a leaky ReLU lets through, and
-        # ONNX Runtime moves zero padding into the pooling, where it counts as minus infinity.
-        margins = [((extent - 1) // 2,) * 2 for extent in sizes]
-        x = keras.ops.pad(x, [(0, 0), *margins, (0, 0)], constant_values=_LOWEST)
-        partial = False
-    return layer(sizes, strides=steps, padding="same" if partial else "valid", name=name)(x)
+    if padding == "symmetric":
+        if sizes != steps:
+            # Not zero: it would win over the negative values that a leaky ReLU lets through,
+            # and ONNX Runtime moves zero padding into the pooling, where it counts as minus
+            # infinity.
+            margins = [((extent - 1) // 2,) * 2 for extent in sizes]
+            x = keras.ops.pad(x, [(0, 0), *margins, (0, 0)], constant_values=_LOWEST)
+        padding = "valid"
+    return layer(sizes, strides=steps, padding=padding, name=name)(x)
 
 
 def _pad(x: Any, margin: Sequence[int], *, name: str) -> Any:

@@ -22,16 +22,21 @@ def basic_block(
     filters: int,
     stride: int = 1,
     dilation: int = 1,
+    dilation_before: int | None = None,
     norm: str = "batch",
     activation: str = "relu",
     name: str,
 ) -> Any:
-    """Two 3x3 convolutions to ``filters`` channels, the first one strided."""
+    """Two 3x3 convolutions to ``filters`` channels, the first one strided.
+
+    ``dilation_before`` is the first one's dilation, where the block gave up a stride for
+    dilation; by default both have the same.
+    """
     y = conv_norm_act(
         x,
         filters=filters,
         stride=stride,
-        dilation=dilation,
+        dilation=dilation_before or dilation,
         padding="symmetric",
         norm=norm,
         activation=activation,
@@ -49,6 +54,7 @@ def bottleneck_block(
     filters: int,
     stride: int = 1,
     dilation: int = 1,
+    dilation_before: int | None = None,
     stride_first: bool = False,
     squeeze: int = 0,
     norm: str = "batch",
@@ -61,7 +67,9 @@ def bottleneck_block(
         x: (batch, [z,] y, x, c).
         filters: width of the 3x3 convolution.
         stride: of the 3x3 convolution, as today's ResNets have it ("v1.5").
-        dilation: of the 3x3 convolution.
+        dilation: of what comes after the stride.
+        dilation_before: of what has the stride or comes before it, where the block gave up a
+            stride for dilation; by default ``dilation``.
         stride_first: put the stride in the first 1x1 convolution instead, as the paper does.
         squeeze: reduction of squeeze-and-excitation before the sum (Hu et al. 2017,
             arXiv:1709.01507); 0 has none.
@@ -83,7 +91,7 @@ def bottleneck_block(
         y,
         filters=filters,
         stride=1 if stride_first else stride,
-        dilation=dilation,
+        dilation=dilation if stride_first else dilation_before or dilation,
         padding="symmetric",
         name=f"{name}_2",
         **style,

@@ -99,12 +99,14 @@ def separable_conv(
     norm: str = "batch",
     activation: str = "relu",
     between: bool = True,
+    last: bool = True,
     name: str,
 ) -> Any:
     """Depthwise then 1x1 convolution, a norm after each, and the activation after both.
 
     Chollet 2016, arXiv:1610.02357; with ``between`` the activation (and norm) also follows the
-    depthwise convolution, as in Chen et al. 2018, arXiv:1802.02611.
+    depthwise convolution, as in Chen et al. 2018, arXiv:1802.02611. Without ``last`` the result
+    is not activated.
     """
     size = kernel if isinstance(kernel, int) else kernel[0]
     x = depthwise_conv(x, kernel=size, stride=stride, dilation=dilation, name=f"{name}_depthwise")
@@ -113,4 +115,4 @@ def separable_conv(
         x = activate(x, kind=activation, name=f"{name}_depthwise_act")
     x = conv(x, filters=filters, kernel=1, bias=norm == "none", name=f"{name}_pointwise")
     x = normalise(x, kind=norm, name=f"{name}_norm")
-    return activate(x, kind=activation, name=f"{name}_act")
+    return activate(x, kind=activation, name=f"{name}_act") if last else x

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from tfseg.artifact import Manifest
 from tfseg.errors import ConfigError, DataError
-from tfseg.models.registry import MODELS, ModelInfo, model_info
+from tfseg.models.registry import MODELS, ModelInfo, model_info, segmentation_info
 from tfseg.plan import first_problem
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ __all__ = [
     "load_run",
     "model_config",
     "model_info",
+    "segmentation_info",
 ]
 
 
@@ -73,6 +74,7 @@ def build(
     Returns:
         ``keras.Model``: image (batch, [z,] y, x, c) -> logits (batch, [z,] y, x, num_classes);
         with training heads (deep supervision, auxiliary) a list of such, the full one first.
+        A backbone's logits are (batch, num_classes).
 
     Raises:
         ConfigError: unknown name or option, a rank the network is not offered in, or an input

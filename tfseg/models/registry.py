@@ -6,8 +6,9 @@ import functools
 import json
 from dataclasses import dataclass
 from importlib import resources
+from typing import Literal
 
-from tfseg.errors import unknown_name
+from tfseg.errors import ConfigError, unknown_name
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class ModelInfo:
         output_stride: of the default form's logits before the last upsampling.
         loss_weights: weight of each training output, first output first; cut to the number of
             outputs and scaled to sum 1.
+        kind: ``backbone`` classifies whole images; what it is for is to be an encoder of others.
     """
 
     name: str
@@ -32,6 +34,7 @@ class ModelInfo:
     dims: tuple[int, ...] = (2, 3)
     output_stride: int = 1
     loss_weights: tuple[float, ...] = (1.0,)
+    kind: Literal["segmentation", "backbone"] = "segmentation"
 
     @property
     def module(self) -> str:
@@ -82,6 +85,47 @@ _U_SHAPES = (
 )
 
 
+def _backbone(
+    name: str,
+    where: str,
+    paper: str,
+    *,
+    dims: tuple[int, ...] = (2, 3),
+    output_stride: int = 32,
+    loss_weights: tuple[float, ...] = (1.0,),
+) -> ModelInfo:
+    where = f"backbones.{where}"
+    return ModelInfo(name, "backbone", where, paper, dims, output_stride, loss_weights, "backbone")
+
+
+_VGG = ("vgg:VGGConfig", "Simonyan, Zisserman 2014, arXiv:1409.1556")
+_RESNET = ("resnet:BackboneConfig", "He et al. 2015, arXiv:1512.03385")
+_DENSENET = ("densenet:BackboneConfig", "Huang et al. 2016, arXiv:1608.06993")
+_BACKBONES = (
+    _backbone(
+        "lenet5", "lenet5:LeNetConfig", "LeCun et al. 1998, doi:10.1109/5.726791", output_stride=4
+    ),
+    _backbone("alexnet", "alexnet:AlexNetConfig", "Krizhevsky et al. 2012, doi:10.1145/3065386"),
+    _backbone("vgg16", *_VGG),
+    _backbone("vgg19", *_VGG),
+    _backbone(
+        "googlenet",
+        "googlenet:GoogLeNetConfig",
+        "Szegedy et al. 2014, arXiv:1409.4842",
+        loss_weights=(1.0, 0.3, 0.3),
+    ),
+    *(_backbone(f"resnet{depth}", *_RESNET) for depth in (18, 34, 50, 101, 152)),
+    _backbone("se_resnet50", "resnet:BackboneConfig", "Hu et al. 2017, arXiv:1709.01507"),
+    _backbone("densenet121", *_DENSENET),
+    _backbone("densenet161", *_DENSENET),
+    _backbone("xception", "xception:XceptionConfig", "Chollet 2016, arXiv:1610.02357"),
+    _backbone("xception65", "xception:XceptionConfig", "Chen et al. 2018, arXiv:1802.02611"),
+    _backbone(
+        "p3d", "p3d:P3DConfig", "Qiu et al. 2017, arXiv:1711.10305", dims=(3,), output_stride=16
+    ),
+)
+
+
 def _by_name(*groups: tuple[ModelInfo, ...]) -> dict[str, ModelInfo]:
     table: dict[str, ModelInfo] = {}
     for info in (info for group in groups for info in group):
@@ -91,7 +135,7 @@ def _by_name(*groups: tuple[ModelInfo, ...]) -> dict[str, ModelInfo]:
     return table
 
 
-MODELS: dict[str, ModelInfo] = _by_name(_U_SHAPES, _PYRAMID)
+MODELS: dict[str, ModelInfo] = _by_name(_U_SHAPES, _PYRAMID, _BACKBONES)
 
 
 def model_info(name: str) -> ModelInfo:
@@ -103,3 +147,18 @@ def model_info(name: str) -> ModelInfo:
     if name not in MODELS:
         raise unknown_name("model", name, MODELS)
     return MODELS[name]
+
+
+def segmentation_info(name: str) -> ModelInfo:
+    """Return the entry of a network that can be trained to segment.
+
+    Raises:
+        ConfigError: no such network, or a backbone.
+    """
+    info = model_info(name)
+    if info.kind != "segmentation":
+        raise ConfigError(
+            f"the model must be a segmentation network; got {name!r}, a backbone, which classifies "
+            "whole images. Use a backbone in a network: --model pspnet --set backbone=resnet50."
+        )
+    return info

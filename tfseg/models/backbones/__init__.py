@@ -16,14 +16,18 @@ from typing import Any, Literal, get_args
 from tfseg.errors import unknown_name
 from tfseg.models.backbones.densenet import DENSENETS, densenet_features
 from tfseg.models.backbones.features import PUBLISHED_WIDTH, Features, Style
+from tfseg.models.backbones.googlenet import googlenet_features
+from tfseg.models.backbones.p3d import p3d_features
 from tfseg.models.backbones.resnet import RESNETS, resnet_features
 from tfseg.models.backbones.vgg import VGGS, vgg_features
+from tfseg.models.backbones.xception import XCEPTIONS, xception_features
 
 __all__ = ["ENCODERS", "EncoderName", "Features", "encoder"]
 
 EncoderName = Literal[
     "vgg16",
     "vgg19",
+    "googlenet",
     "resnet18",
     "resnet34",
     "resnet50",
@@ -35,6 +39,9 @@ EncoderName = Literal[
     "se_resnet50",
     "densenet121",
     "densenet161",
+    "xception",
+    "xception65",
+    "p3d",
 ]
 ENCODERS: tuple[str, ...] = get_args(EncoderName)
 
@@ -42,6 +49,9 @@ _TRUNKS: dict[str, Callable[[Any, str, Style], Features]] = {
     **dict.fromkeys(VGGS, vgg_features),
     **dict.fromkeys(RESNETS, resnet_features),
     **dict.fromkeys(DENSENETS, densenet_features),
+    **dict.fromkeys(XCEPTIONS, xception_features),
+    "googlenet": googlenet_features,
+    "p3d": p3d_features,
 }
 
 
@@ -59,7 +69,7 @@ def encoder(
 
     Args:
         x: the image, of any size; a map of stride s has ceil(n / s) voxels along each axis.
-        name: one of :data:`ENCODERS`.
+        name: one of :data:`ENCODERS`; ``p3d`` is 3D only.
         output_stride: of the last stage: 2, 4, 8, 16 or 32. Past it stages keep their
             resolution and dilate.
         base_filters: 64 is the published width, and every layer's channels scale with it.
@@ -69,7 +79,7 @@ def encoder(
             encoders. Weights files and freezing find an encoder's layers by these names.
 
     Raises:
-        ConfigError: unknown name, or another output stride.
+        ConfigError: unknown name, another output stride, or p3d on a 2D image.
     """
     if name not in _TRUNKS:
         raise unknown_name("backbone", name, ENCODERS)

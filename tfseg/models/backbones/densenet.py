@@ -2,17 +2,19 @@
 
 Huang, Liu, van der Maaten, Weinberger 2016, arXiv:1608.06993. Each layer of a block sees the
 concatenation of all maps before it; normalisation and activation come before the convolutions.
-A transition past the output stride does not pool, and the blocks after it dilate.
+A transition past the output stride averages with stride 1, and the blocks after it dilate.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import keras
 
 from tfseg.layers import activate, conv, conv_norm_act, downsample, normalise, rank_of
+from tfseg.models.backbones.classifier import BackboneConfig, build_classifier, mean_head
 from tfseg.models.backbones.features import Features, Strides, Style
 
 
@@ -69,8 +71,7 @@ def densenet_features(x: Any, name: str, style: Style) -> Features:
                 bias=style.norm == "none",
                 name=f"{stage}_transition_conv",
             )
-            if strides.take() == 2:
-                x = _average_pool(x, name=f"{stage}_transition_pool")
+            x = _average_pool(x, strides.take(), name=f"{stage}_transition_pool")
         for number in range(count):
             x = _layer(x, growth, strides.dilation, style, name=f"{stage}_layer{number + 1}")
         x = _norm_act(x, style, name=f"{stage}_end")
@@ -93,7 +94,21 @@ def _norm_act(x: Any, style: Style, *, name: str) -> Any:
     return activate(x, kind=style.activation, name=f"{name}_act")
 
 
-def _average_pool(x: Any, *, name: str) -> Any:
+def _average_pool(x: Any, stride: int, *, name: str) -> Any:
     # "same" keeps a last window that is not full, and averages over what there is of it.
     layer = keras.layers.AveragePooling2D if rank_of(x) == 2 else keras.layers.AveragePooling3D
-    return layer(2, padding="same", name=name)(x)
+    return layer(2, strides=stride, padding="same", name=name)(x)
+
+
+def _build(
+    name: str, input_shape: tuple[int | None, ...], num_classes: int, config: BackboneConfig
+) -> Any:
+    def body(x: Any) -> Any:
+        features = densenet_features(x, name, config.style(name))
+        return mean_head(features.last, num_classes, dropout=config.dropout)
+
+    return build_classifier(name, input_shape, config, body)
+
+
+build_densenet121 = partial(_build, "densenet121")
+build_densenet161 = partial(_build, "densenet161")

@@ -36,13 +36,25 @@ class Features:
         Raises:
             ConfigError: no stage has it.
         """
-        found = [x for own, x in self.stages if own == stride]
-        if not found:
-            have = sorted({own for own, _ in self.stages})
-            raise ConfigError(
-                f"this encoder has features of strides {', '.join(map(str, have))}; got {stride}."
-            )
-        return found[-1]
+        return _of_stride(self.stages, stride)
+
+    def skip(self, stride: int) -> Any:
+        """Return what a decoder joins at this stride.
+
+        Raises:
+            ConfigError: there is none.
+        """
+        return _of_stride(self.skips, stride)
+
+
+def _of_stride(maps: tuple[tuple[int, Any], ...], stride: int) -> Any:
+    found = [x for own, x in maps if own == stride]
+    if not found:
+        have = sorted({own for own, _ in maps})
+        raise ConfigError(
+            f"this encoder has features of strides {', '.join(map(str, have))}; got {stride}."
+        )
+    return found[-1]
 
 
 @dataclass(frozen=True)

@@ -3,16 +3,18 @@
 He, Zhang, Ren, Sun 2015, arXiv:1512.03385; Hu, Shen, Sun 2017, arXiv:1709.01507. Bottlenecks
 carry their stride in the 3x3 convolution ("v1.5"); the names ending in ``_v1`` carry it in the
 first 1x1 convolution, as the paper and the weights of keras.applications do. Past the output
-stride later stages keep their resolution and dilate (Chen et al. 2016, arXiv:1606.00915); the
-block that gave up its stride still works at the dilation before it.
+stride later stages keep their resolution and dilate (Chen et al. 2016, arXiv:1606.00915), so
+that every voxel has the value it would have with strides.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from tfseg.layers import basic_block, bottleneck_block, conv_norm_act, downsample
+from tfseg.models.backbones.classifier import BackboneConfig, build_classifier, mean_head
 from tfseg.models.backbones.features import Features, Strides, Style
 
 
@@ -77,7 +79,8 @@ def resnet_features(x: Any, name: str, style: Style) -> Features:
             options: dict[str, Any] = {
                 "filters": style.base_filters * 2**index,
                 "stride": 1 if number else stride,
-                "dilation": strides.dilation if number else dilation_before,
+                "dilation": strides.dilation,
+                "dilation_before": strides.dilation if number else dilation_before,
                 "name": f"{prefix}stage{index + 1}_block{number + 1}",
                 **style.block,
             }
@@ -89,3 +92,21 @@ def resnet_features(x: Any, name: str, style: Style) -> Features:
                 x = basic_block(x, **options)
         stages.append((strides.reached, x))
     return Features(tuple(stages), tuple(dict(stages).items()))
+
+
+def _build(
+    name: str, input_shape: tuple[int | None, ...], num_classes: int, config: BackboneConfig
+) -> Any:
+    def body(x: Any) -> Any:
+        features = resnet_features(x, name, config.style(name))
+        return mean_head(features.last, num_classes, dropout=config.dropout)
+
+    return build_classifier(name, input_shape, config, body)
+
+
+build_resnet18 = partial(_build, "resnet18")
+build_resnet34 = partial(_build, "resnet34")
+build_resnet50 = partial(_build, "resnet50")
+build_resnet101 = partial(_build, "resnet101")
+build_resnet152 = partial(_build, "resnet152")
+build_se_resnet50 = partial(_build, "se_resnet50")

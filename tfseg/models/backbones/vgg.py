@@ -7,9 +7,16 @@ arXiv:1412.7062). The paper has no normalisation.
 
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
+from typing import Any, ClassVar, Literal
 
 from tfseg.layers import conv_norm_act, downsample
+from tfseg.models.backbones.classifier import (
+    BackboneConfig,
+    build_classifier,
+    dense_head,
+    mean_head,
+)
 from tfseg.models.backbones.features import Features, Strides, Style
 
 VGGS: dict[str, tuple[int, ...]] = {  # convolutions of the five stages
@@ -17,6 +24,21 @@ VGGS: dict[str, tuple[int, ...]] = {  # convolutions of the five stages
     "vgg19": (2, 2, 4, 4, 4),
 }
 _WIDTHS = (64, 128, 256, 512, 512)
+_CELLS, _UNITS = 7, 4096
+
+
+class VGGConfig(BackboneConfig):
+    """Options of the VGG classifiers.
+
+    Attributes:
+        head: ``dense``, two layers of 4096 units over 7 cells an axis, or ``mean``, over which a
+            single layer decides.
+    """
+
+    paper: ClassVar[dict[str, Any]] = {"head": "dense", "dropout": 0.5}
+
+    norm: Literal["instance", "batch", "group", "none"] = "none"
+    head: Literal["mean", "dense"] = "mean"
 
 
 def vgg_features(x: Any, name: str, style: Style, *, bias: bool | None = None) -> Features:
@@ -48,10 +70,31 @@ def vgg_features(x: Any, name: str, style: Style, *, bias: bool | None = None) -
         skips[strides.reached] = x
         step = strides.take()
         pool = f"{prefix}stage{index + 1}_pool"
-        if step == 1:
-            x = downsample(x, stride=1, size=3, name=pool)
-        else:
-            x = downsample(x, stride=2, partial=True, name=pool)
+        x = downsample(x, stride=step, size=2 if step == 2 else 3, padding="same", name=pool)
         stages.append((strides.reached, x))
         skips[strides.reached] = x
     return Features(tuple(stages), tuple(skips.items()))
+
+
+def _build(
+    name: str, input_shape: tuple[int | None, ...], num_classes: int, config: VGGConfig
+) -> Any:
+    def body(x: Any) -> Any:
+        style = config.style(name)
+        x = vgg_features(x, name, style).last
+        if config.head == "mean":
+            return mean_head(x, num_classes, dropout=config.dropout)
+        return dense_head(
+            x,
+            num_classes,
+            cells=_CELLS,
+            widths=(style.width(_UNITS),) * 2,
+            activation=config.activation,
+            dropout=config.dropout,
+        )
+
+    return build_classifier(name, input_shape, config, body)
+
+
+build_vgg16 = partial(_build, "vgg16")
+build_vgg19 = partial(_build, "vgg19")
