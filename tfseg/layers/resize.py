@@ -27,21 +27,26 @@ class LinearResize(keras.layers.Layer):
         known = tuple(reference.shape[1:-1])
         if None not in known and tuple(x.shape[1:-1]) == known:
             return x
-        wide = tf.cast(x, tf.float32)
-        channels = x.shape[-1]
-        if rank_of(x) == 2:
-            return tf.cast(tf.image.resize(wide, size), x.dtype)
-        z, y, x_size = spatial_shape(x)
-        slices = tf.reshape(wide, (-1, y, x_size, channels))
-        slices = tf.image.resize(slices, size[1:])
-        columns = tf.reshape(slices, (-1, z, size[1] * size[2], channels))
-        columns = tf.image.resize(columns, (size[0], size[1] * size[2]))
-        resized = tf.reshape(columns, (-1, *size, channels))
-        return tf.cast(resized, x.dtype)
+        return linear_resize(x, size)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         x, reference = input_shape
         return (x[0], *reference[1:-1], x[-1])
+
+
+def linear_resize(x: tf.Tensor, size: list[Any]) -> tf.Tensor:
+    """Resize (batch, [z,] y, x, c) to ``size``, as :class:`LinearResize` describes."""
+    wide = tf.cast(x, tf.float32)
+    channels = x.shape[-1]
+    if rank_of(x) == 2:
+        return tf.cast(tf.image.resize(wide, size), x.dtype)
+    z, y, x_size = spatial_shape(x)
+    slices = tf.reshape(wide, (-1, y, x_size, channels))
+    slices = tf.image.resize(slices, size[1:])
+    columns = tf.reshape(slices, (-1, z, size[1] * size[2], channels))
+    columns = tf.image.resize(columns, (size[0], size[1] * size[2]))
+    resized = tf.reshape(columns, (-1, *size, channels))
+    return tf.cast(resized, x.dtype)
 
 
 @keras.saving.register_keras_serializable("tfseg")

@@ -14,19 +14,17 @@ from typing import Annotated, Any, ClassVar, Literal
 import keras
 from pydantic import Field
 
-from tfseg.layers import conv_norm_act, pyramid_pooling, resize_like
-from tfseg.models.backbones import EncoderName, encoder
-from tfseg.models.config import ModelConfig, output_logits
+from tfseg.layers import conv_norm_act, pyramid_pooling
+from tfseg.models.encoded import EncodedConfig, classify
 
 
-class PSPNetConfig(ModelConfig):
+class PSPNetConfig(EncodedConfig):
     """Options of :func:`build_pspnet`.
 
     Attributes:
-        backbone: the encoder.
         output_stride: of the encoder's last stage; the logits are upsampled by it.
-        base_filters: width of the encoder; 64 in the paper.
         bins: cells an axis of each pyramid level.
+        dropout: before the logits.
         auxiliary: train with a second head on the encoder's last stage but one.
     """
 
@@ -36,15 +34,10 @@ class PSPNetConfig(ModelConfig):
         "base_filters": 64,
         "norm": "batch",
         "activation": "relu",
-        "dropout": 0.1,
     }
 
-    backbone: EncoderName = "resnet18"
     output_stride: Literal[2, 4, 8, 16, 32] = 4
-    base_filters: Annotated[int, Field(ge=1, le=256)] = 32
     bins: tuple[Annotated[int, Field(ge=1, le=64)], ...] = (1, 2, 3, 6)
-    norm: Literal["instance", "batch", "none"] = "instance"
-    activation: Literal["relu", "leaky_relu"] = "leaky_relu"
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
     auxiliary: bool = True
 
@@ -58,26 +51,15 @@ def build_pspnet(
     the input's size.
     """
     inputs = keras.Input(input_shape, name="image")
-    style: dict[str, Any] = {"norm": config.norm, "activation": config.activation}
-    features = encoder(
-        inputs,
-        config.backbone,
-        output_stride=config.output_stride,
-        base_filters=config.base_filters,
-        **style,
-    )
+    features = config.encode(inputs, config.output_stride)
     deep, (_, less_deep) = features.last, features.stages[-2]
-    x = pyramid_pooling(deep, bins=config.bins, name="pyramid", **style)
-    x = conv_norm_act(x, filters=deep.shape[-1] // 4, name="head", **style)
-    outputs = [_classify(x, inputs, num_classes, config, name="logits")]
+    x = pyramid_pooling(deep, bins=config.bins, name="pyramid", **config.style)
+    x = conv_norm_act(x, filters=deep.shape[-1] // 4, name="head", **config.style)
+    outputs = [classify(x, inputs, num_classes, dropout=config.dropout, name="logits")]
     if config.auxiliary:
-        y = conv_norm_act(less_deep, filters=less_deep.shape[-1] // 4, name="auxiliary", **style)
-        outputs.append(_classify(y, inputs, num_classes, config, name="auxiliary_logits"))
+        width = less_deep.shape[-1] // 4
+        y = conv_norm_act(less_deep, filters=width, name="auxiliary", **config.style)
+        outputs.append(
+            classify(y, inputs, num_classes, dropout=config.dropout, name="auxiliary_logits")
+        )
     return keras.Model(inputs, outputs if len(outputs) > 1 else outputs[0], name="pspnet")
-
-
-def _classify(x: Any, image: Any, num_classes: int, config: PSPNetConfig, *, name: str) -> Any:
-    if config.dropout:
-        x = keras.layers.Dropout(config.dropout, name=f"{name}_dropout")(x)
-    x = output_logits(x, num_classes, name=f"{name}_coarse")
-    return resize_like(x, image, dtype="float32", name=name)
