@@ -91,7 +91,7 @@ def global_aggregation(
     if query == "same":
         queries = conv(x, filters=filters, kernel=1, name=f"{name}_query")
     elif query == "down":
-        queries = conv(x, filters=filters, stride=2, padding="symmetric", name=f"{name}_query")
+        queries = conv(x, filters=filters, stride=2, name=f"{name}_query")
     else:
         queries = transposed_conv(x, filters=filters, kernel=3, stride=2, name=f"{name}_query")
     keys = conv(x, filters=filters, kernel=1, name=f"{name}_key")

@@ -15,7 +15,6 @@ from typing import Annotated, Any, ClassVar, Literal
 import keras
 from pydantic import Field
 
-from tfseg.errors import ConfigError
 from tfseg.layers import (
     activate,
     conv,
@@ -44,23 +43,21 @@ class DRINetConfig(ModelConfig):
     paper: ClassVar[dict[str, Any]] = {"norm": "batch", "activation": "relu", "bias": True}
 
     base_filters: Annotated[int, Field(ge=4, le=512)] = 32
-    growth: tuple[Annotated[int, Field(ge=1, le=512)], ...] | None = None
+    growth: (
+        Annotated[
+            tuple[Annotated[int, Field(ge=1, le=512)], ...], Field(min_length=2, max_length=7)
+        ]
+        | None
+    ) = None
     norm: Literal["instance", "batch", "none"] = "instance"
     activation: Literal["relu", "leaky_relu"] = "leaky_relu"
     bias: bool = False
 
     @property
     def growths(self) -> tuple[int, ...]:
-        """Growth rate of each level, finest first.
-
-        Raises:
-            ConfigError: fewer than two levels.
-        """
+        """Growth rate of each level, finest first."""
         base = self.base_filters
-        growths = self.growth or (base // 4, base // 2, base, 2 * base)
-        if len(growths) < 2:
-            raise ConfigError(f"growth must have 2 rates or more, one a level; got {growths}.")
-        return growths
+        return self.growth or (base // 4, base // 2, base, 2 * base)
 
     def divisor(self, rank: int) -> tuple[int, ...]:
         """Return what each axis of the input must be divisible by."""

@@ -14,9 +14,8 @@ from __future__ import annotations
 from typing import Annotated, Any, ClassVar, Literal
 
 import keras
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from tfseg.errors import ConfigError
 from tfseg.layers import conv, dense_block, downsample, norm_act_conv, transposed_conv
 from tfseg.models.config import ModelConfig, output_logits
 
@@ -46,18 +45,16 @@ class FCDenseNetConfig(ModelConfig):
     bias: bool = False
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
 
+    @field_validator("blocks")
+    @classmethod
+    def _paired(cls, blocks: tuple[int, ...]) -> tuple[int, ...]:
+        if len(blocks) < 3 or len(blocks) % 2 == 0:
+            raise ValueError("must be an odd number of counts, 3 or more: down, bottom, up")
+        return blocks
+
     @property
     def poolings(self) -> int:
-        """Number of poolings.
-
-        Raises:
-            ConfigError: the blocks are not as many down as up.
-        """
-        if len(self.blocks) < 3 or len(self.blocks) % 2 == 0:
-            raise ConfigError(
-                "blocks must be an odd number of counts, 3 or more: down, bottom, up; "
-                f"got {len(self.blocks)}: {self.blocks}."
-            )
+        """Number of poolings."""
         return len(self.blocks) // 2
 
     @property
@@ -90,7 +87,7 @@ def build_fc_densenet103(
     """Build the network: image (batch, [z,] y, x, c) -> logits (batch, [z,] y, x, classes).
 
     Raises:
-        ConfigError: an input size that the poolings do not divide, or unpaired blocks.
+        ConfigError: an input size that the poolings do not divide.
     """
     return _build(input_shape, num_classes, config, "fc_densenet103")
 

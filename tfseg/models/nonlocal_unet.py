@@ -13,9 +13,8 @@ from __future__ import annotations
 from typing import Annotated, Any, ClassVar, Literal
 
 import keras
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
-from tfseg.errors import ConfigError
 from tfseg.layers import activate, conv, global_aggregation, normalise, transposed_conv
 from tfseg.models.config import ModelConfig, output_logits
 
@@ -44,23 +43,18 @@ class NonlocalUNetConfig(ModelConfig):
     activation: Literal["relu", "relu6", "leaky_relu"] = "leaky_relu"
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
 
+    @field_validator("heads")
+    @classmethod
+    def _dividing(cls, heads: int, info: ValidationInfo) -> int:
+        if {"base_filters", "depth"} <= set(info.data):
+            bottom = info.data["base_filters"] * 2 ** (info.data["depth"] - 1)
+            if bottom % heads:
+                raise ValueError(f"must divide the {bottom} channels of the bottom")
+        return heads
+
     def divisor(self, rank: int) -> tuple[int, ...]:
         """Return what each axis of the input must be divisible by."""
         return (2 ** (self.depth - 1),) * rank
-
-    @property
-    def bottom_filters(self) -> int:
-        """Channels of the coarsest level.
-
-        Raises:
-            ConfigError: the heads do not divide them.
-        """
-        filters = self.base_filters * int(2 ** (self.depth - 1))
-        if filters % self.heads:
-            raise ConfigError(
-                f"heads must divide the bottom's channels, {filters}; got {self.heads}."
-            )
-        return filters
 
 
 def build_nonlocal_unet(
@@ -69,8 +63,7 @@ def build_nonlocal_unet(
     """Build the network: image (batch, [z,] y, x, c) -> logits (batch, [z,] y, x, classes).
 
     Raises:
-        ConfigError: an input size that the strides do not divide, or heads that do not divide
-            the channels.
+        ConfigError: an input size that the strides do not divide.
     """
     config.check_size(input_shape[:-1])
     bias = config.norm == "none"
@@ -85,7 +78,7 @@ def build_nonlocal_unet(
     seen = _norm_act(x, config, name="bottom")
     seen = global_aggregation(
         seen,
-        filters=config.bottom_filters,
+        filters=x.shape[-1],
         heads=config.heads,
         dropout=config.dropout,
         name="bottom",
@@ -120,14 +113,7 @@ def _residual(
         shortcut = conv(
             x, filters=filters, kernel=1, stride=stride, bias=bias, name=f"{name}_shortcut"
         )
-    x = conv(
-        x,
-        filters=filters,
-        stride=stride or 1,
-        padding="symmetric",
-        bias=bias,
-        name=f"{name}_1_conv",
-    )
+    x = conv(x, filters=filters, stride=stride or 1, bias=bias, name=f"{name}_1_conv")
     x = _norm_act(x, config, name=f"{name}_2")
     x = conv(x, filters=filters, bias=bias, name=f"{name}_2_conv")
     return keras.layers.Add(name=f"{name}_add")([x, shortcut])

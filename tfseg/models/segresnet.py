@@ -13,11 +13,12 @@ from __future__ import annotations
 from typing import Annotated, Any, ClassVar, Literal
 
 import keras
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
-from tfseg.errors import ConfigError
 from tfseg.layers import activate, conv, norm_act_conv, normalise, rank_of, resize_like
 from tfseg.models.config import ModelConfig, output_logits
+
+_Counts = tuple[Annotated[int, Field(ge=1, le=16)], ...]
 
 
 class SegResNetConfig(ModelConfig):
@@ -38,29 +39,23 @@ class SegResNetConfig(ModelConfig):
     }
 
     base_filters: Annotated[int, Field(ge=1, le=512)] = 16
-    encoder: tuple[Annotated[int, Field(ge=1, le=16)], ...] = (1, 2, 2, 4)
-    decoder: tuple[Annotated[int, Field(ge=1, le=16)], ...] = (1, 1, 1)
+    encoder: Annotated[_Counts, Field(min_length=2, max_length=7)] = (1, 2, 2, 4)
+    decoder: Annotated[_Counts, Field(validate_default=True)] = (1, 1, 1)
     norm: Literal["instance", "batch", "group", "none"] = "instance"
     activation: Literal["relu", "leaky_relu"] = "leaky_relu"
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
-    @property
-    def poolings(self) -> int:
-        """Number of strided convolutions.
-
-        Raises:
-            ConfigError: the decoder has not one level fewer than the encoder.
-        """
-        if len(self.decoder) != len(self.encoder) - 1 or not self.decoder:
-            raise ConfigError(
-                "decoder must have one level fewer than encoder, and one at least; "
-                f"got {len(self.decoder)} and {len(self.encoder)}: {self.decoder}, {self.encoder}."
-            )
-        return len(self.decoder)
+    @field_validator("decoder")
+    @classmethod
+    def _paired(cls, decoder: tuple[int, ...], info: ValidationInfo) -> tuple[int, ...]:
+        encoder = info.data.get("encoder")
+        if encoder is not None and len(decoder) != len(encoder) - 1:
+            raise ValueError(f"must have one level fewer than encoder, {encoder}")
+        return decoder
 
     def divisor(self, rank: int) -> tuple[int, ...]:
         """Return what each axis of the input must be divisible by."""
-        return (2**self.poolings,) * rank
+        return (2 ** len(self.decoder),) * rank
 
 
 def build_segresnet(
@@ -69,7 +64,7 @@ def build_segresnet(
     """Build the network: image (batch, [z,] y, x, c) -> logits (batch, [z,] y, x, classes).
 
     Raises:
-        ConfigError: an input size that the strides do not divide, or levels that do not pair.
+        ConfigError: an input size that the strides do not divide.
     """
     config.check_size(input_shape[:-1])
     bias = config.norm == "none"
@@ -87,7 +82,7 @@ def build_segresnet(
             )
         x = _blocks(x, blocks, config, name=f"encoder{level}")
         skips.append(x)
-    for level, blocks in zip(reversed(range(config.poolings)), config.decoder, strict=True):
+    for level, blocks in zip(reversed(range(len(config.decoder))), config.decoder, strict=True):
         x = conv(x, filters=x.shape[-1] // 2, kernel=1, bias=bias, name=f"up{level}_narrow")
         x = resize_like(x, skips[level], name=f"up{level}")
         x = keras.layers.Add(name=f"up{level}_add")([x, skips[level]])

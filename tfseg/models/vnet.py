@@ -14,11 +14,12 @@ from __future__ import annotations
 from typing import Annotated, Any, ClassVar, Literal
 
 import keras
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
-from tfseg.errors import ConfigError
 from tfseg.layers import activate, conv, conv_norm_act, normalise, transposed_conv
 from tfseg.models.config import ModelConfig, output_logits
+
+_Counts = tuple[Annotated[int, Field(ge=1, le=8)], ...]
 
 
 class VNetConfig(ModelConfig):
@@ -37,31 +38,25 @@ class VNetConfig(ModelConfig):
     paper: ClassVar[dict[str, Any]] = {"kernel": 5, "norm": "none"}
 
     base_filters: Annotated[int, Field(ge=1, le=512)] = 16
-    encoder: tuple[Annotated[int, Field(ge=1, le=8)], ...] = (1, 2, 3, 3, 3)
-    decoder: tuple[Annotated[int, Field(ge=1, le=8)], ...] = (3, 3, 2, 1)
+    encoder: Annotated[_Counts, Field(min_length=2, max_length=7)] = (1, 2, 3, 3, 3)
+    decoder: Annotated[_Counts, Field(validate_default=True)] = (3, 3, 2, 1)
     kernel: Literal[3, 5, 7] = 3
     norm: Literal["instance", "batch", "none"] = "instance"
     activation: Literal["prelu", "elu", "relu", "leaky_relu"] = "prelu"
     bias: bool = False
     head: Literal["project", "conv"] = "project"
 
-    @property
-    def poolings(self) -> int:
-        """Number of strided convolutions.
-
-        Raises:
-            ConfigError: the decoder has not one stage fewer than the encoder.
-        """
-        if len(self.decoder) != len(self.encoder) - 1 or not self.decoder:
-            raise ConfigError(
-                "decoder must have one stage fewer than encoder, and one at least; "
-                f"got {len(self.decoder)} and {len(self.encoder)}: {self.decoder}, {self.encoder}."
-            )
-        return len(self.decoder)
+    @field_validator("decoder")
+    @classmethod
+    def _paired(cls, decoder: tuple[int, ...], info: ValidationInfo) -> tuple[int, ...]:
+        encoder = info.data.get("encoder")
+        if encoder is not None and len(decoder) != len(encoder) - 1:
+            raise ValueError(f"must have one stage fewer than encoder, {encoder}")
+        return decoder
 
     def divisor(self, rank: int) -> tuple[int, ...]:
         """Return what each axis of the input must be divisible by."""
-        return (2**self.poolings,) * rank
+        return (2 ** len(self.decoder),) * rank
 
     @property
     def style(self) -> dict[str, Any]:
@@ -74,7 +69,7 @@ def build_vnet(input_shape: tuple[int | None, ...], num_classes: int, config: VN
     """Build the network: image (batch, [z,] y, x, c) -> logits (batch, [z,] y, x, classes).
 
     Raises:
-        ConfigError: an input size that the strides do not divide, or stages that do not pair.
+        ConfigError: an input size that the strides do not divide.
     """
     config.check_size(input_shape[:-1])
     style = config.style
@@ -87,7 +82,7 @@ def build_vnet(input_shape: tuple[int | None, ...], num_classes: int, config: VN
         shortcut = x if level else _repeated(inputs, filters)
         x = _stage(x, shortcut, filters, convs, config, name=f"encoder{level}")
         skips.append(x)
-    for level, convs in zip(reversed(range(config.poolings)), config.decoder, strict=True):
+    for level, convs in zip(reversed(range(len(config.decoder))), config.decoder, strict=True):
         filters = config.base_filters * 2**level
         x = transposed_conv(x, filters=filters, stride=2, bias=style["bias"], name=f"up{level}")
         x = normalise(x, kind=config.norm, name=f"up{level}_norm")
