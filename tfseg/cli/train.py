@@ -77,7 +77,7 @@ def _new_setup(given: dict[str, Any], run: str | None) -> Setup:
     from tfseg.config import TrainConfig, parse_settings, split_settings
     from tfseg.errors import ConfigError
     from tfseg.files import read_json
-    from tfseg.models import model_config, segmentation_info
+    from tfseg.models import PRESETS, model_config, segmentation_info
     from tfseg.plan import Plan
     from tfseg.quiet import import_tensorflow
     from tfseg.training.run import plan_run
@@ -93,7 +93,11 @@ def _new_setup(given: dict[str, Any], run: str | None) -> Setup:
     model = settings.pop("model", None)
     if model is None:
         raise ConfigError("train needs a network: --model unet. `tfseg models` lists them.")
-    segmentation_info(str(model))
+    info = segmentation_info(str(model))
+    if model in PRESETS:
+        preset = PRESETS[model]
+        settings = {**preset.options, **preset.settings, **settings}
+        model = info.name
     import_tensorflow()
     known = tuple(type(model_config(model)).model_fields)
     data = settings.pop("data", None)

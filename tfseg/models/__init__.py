@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from tfseg.artifact import Manifest
 from tfseg.errors import ConfigError, DataError
+from tfseg.models.presets import PRESETS, Preset
 from tfseg.models.registry import MODELS, ModelInfo, model_info, segmentation_info
 from tfseg.plan import first_problem
 
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MODELS",
+    "PRESETS",
     "ModelInfo",
+    "Preset",
     "build",
     "inference_model",
     "load_run",
@@ -45,6 +48,8 @@ def model_config(name: str, *, faithful: bool = False, **options: Any) -> ModelC
             f"{name} has no option {unknown[0]!r}. "
             f"Its options: {', '.join(config_class.model_fields)}, faithful."
         )
+    if name in PRESETS:
+        options = {**PRESETS[name].options, **options}
     if faithful:
         options = {**config_class.paper, **options}
     try:
@@ -64,7 +69,7 @@ def build(
     """Build a network as a Keras functional model that returns logits.
 
     Args:
-        name: registry name, e.g. ``"unet"``.
+        name: of a network or a preset, e.g. ``"unet"``.
         input_shape: ([z,] y, x, channels); its length chooses 2D or 3D. Spatial sizes may be
             ``None``.
         num_classes: label values, the background included; at least 1.
@@ -90,7 +95,7 @@ def build(
     if num_classes < 1:
         raise ConfigError(f"num_classes must be at least 1; got {num_classes}.")
     config = model_config(name, faithful=faithful, **options)
-    builder = getattr(importlib.import_module(info.module), f"build_{name}")
+    builder = getattr(importlib.import_module(info.module), f"build_{info.name}")
     return builder(tuple(input_shape), num_classes, config)
 
 

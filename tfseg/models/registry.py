@@ -9,6 +9,7 @@ from importlib import resources
 from typing import Literal
 
 from tfseg.errors import ConfigError, unknown_name
+from tfseg.models.presets import PRESETS
 
 
 @dataclass(frozen=True)
@@ -64,16 +65,71 @@ def _counts() -> dict[str, dict[str, int]]:
 
 _HALVING = (1.0, 0.5, 0.25, 0.125, 0.0625, 0.03125)  # deep supervision: each level half the finer
 
+_LONG = "Long et al. 2014, arXiv:1411.4038"
+_FCN = (
+    ModelInfo("fcn32s", "FCN", "fcn:FCNConfig", _LONG, output_stride=32),
+    ModelInfo("fcn16s", "FCN", "fcn:FCNConfig", _LONG, output_stride=16),
+    ModelInfo("fcn8s", "FCN", "fcn:FCNConfig", _LONG, output_stride=8),
+    ModelInfo("tran_fcn", "FCN", "tran_fcn:TranFCNConfig", "Tran 2016, arXiv:1604.00494"),
+    ModelInfo(
+        "nie_fcn3d", "FCN", "nie_fcn3d:NieFCNConfig",
+        "Nie et al. 2016, doi:10.1109/ISBI.2016.7493515",
+    ),
+    ModelInfo(
+        "dilated_fcn_ild", "FCN", "dilated_fcn_ild:DilatedFCNConfig",
+        "Anthimopoulos et al. 2018, arXiv:1803.06167",
+    ),
+    ModelInfo(
+        "fcn_preproc_resnet", "FCN", "fcn_preproc_resnet:FCNPreprocConfig",
+        "Drozdzal et al. 2017, arXiv:1702.05174",
+    ),
+)  # fmt: skip
 _PYRAMID = (
     ModelInfo(
-        "pspnet",
-        "pyramid",
-        "pspnet:PSPNetConfig",
-        "Zhao et al. 2016, arXiv:1612.01105",
-        output_stride=4,
-        loss_weights=(1.0, 0.4),
+        "deeplabv1", "pyramid", "deeplabv1:DeepLabV1Config",
+        "Chen et al. 2014, arXiv:1412.7062", output_stride=4,
     ),
-)
+    ModelInfo(
+        "deeplabv2", "pyramid", "deeplabv2:DeepLabV2Config",
+        "Chen et al. 2016, arXiv:1606.00915", output_stride=4,
+    ),
+    ModelInfo(
+        "deeplabv3", "pyramid", "deeplabv3:DeepLabV3Config",
+        "Chen et al. 2017, arXiv:1706.05587", output_stride=4, loss_weights=(1.0, 0.5),
+    ),
+    ModelInfo(
+        "deeplabv3plus", "pyramid", "deeplabv3plus:DeepLabV3PlusConfig",
+        "Chen et al. 2018, arXiv:1802.02611", output_stride=2,
+    ),
+    ModelInfo(
+        "pspnet", "pyramid", "pspnet:PSPNetConfig",
+        "Zhao et al. 2016, arXiv:1612.01105", output_stride=4, loss_weights=(1.0, 0.4),
+    ),
+    ModelInfo(
+        "refinenet", "pyramid", "refinenet:RefineNetConfig",
+        "Lin et al. 2016, arXiv:1611.06612", output_stride=4,
+    ),
+    ModelInfo("acnn", "pyramid", "acnn:ACNNConfig", "Zhou et al. 2019, arXiv:1901.09203"),
+    ModelInfo("gcn", "pyramid", "gcn:GCNConfig", "Peng et al. 2017, arXiv:1703.02719"),
+    ModelInfo(
+        "fcn_ppm_3d", "pyramid", "fcn_ppm_3d:FCNPPMConfig",
+        "Yang et al. 2018, doi:10.1109/ICPR.2018.8545143",
+    ),
+)  # fmt: skip
+_UNPOOLING = (
+    ModelInfo(
+        "segnet", "index unpooling", "segnet:SegNetConfig",
+        "Badrinarayanan et al. 2015, arXiv:1511.00561",
+    ),
+    ModelInfo(
+        "segnet_basic", "index unpooling", "segnet:SegNetBasicConfig",
+        "Badrinarayanan et al. 2015, arXiv:1511.00561",
+    ),
+    ModelInfo(
+        "deconvnet", "index unpooling", "deconvnet:DeconvNetConfig",
+        "Noh et al. 2015, arXiv:1505.04366",
+    ),
+)  # fmt: skip
 _U_SHAPES = (
     ModelInfo(
         "unet",
@@ -81,6 +137,136 @@ _U_SHAPES = (
         "unet:UNetConfig",
         "Ronneberger et al. 2015, arXiv:1505.04597",
         loss_weights=_HALVING,
+    ),
+)
+_NOVIKOV = "Novikov et al. 2017, arXiv:1701.08816"
+_IBTEHAZ = "Ibtehaz, Rahman 2019, arXiv:1902.04049"
+_U_VARIANTS = (
+    ModelInfo(
+        "res_unet", "U-shape", "res_unet:ResUNetConfig",
+        "Xiao et al. 2018, doi:10.1109/ITME.2018.00080",
+    ),
+    ModelInfo("multiresunet", "U-shape", "multiresunet:MultiResUNetConfig", _IBTEHAZ),
+    ModelInfo("multiresunet3d", "U-shape", "multiresunet:MultiResUNetConfig", _IBTEHAZ, (3,)),
+    ModelInfo(
+        "attention_unet", "U-shape", "attention_unet:AttentionUNetConfig",
+        "Oktay et al. 2018, arXiv:1804.03999",
+    ),
+    ModelInfo(
+        "attn_guided_unet", "U-shape", "attn_guided_unet:AttnGuidedUNetConfig",
+        "Lian et al. 2018, doi:10.1016/j.jvcir.2018.10.001",
+    ),
+    ModelInfo(
+        "attention_dense_unet", "dense U-shape", "attention_dense_unet:AttentionDenseUNetConfig",
+        "Li et al. 2019, IEEE Access 7",
+    ),
+    ModelInfo(
+        "use_net", "U-shape", "use_net:USENetConfig", "Rundo et al. 2019, arXiv:1904.08254"
+    ),
+    ModelInfo("inverted_net", "U-shape", "inverted_net:InvertedNetConfig", _NOVIKOV),
+    ModelInfo("all_dropout", "U-shape", "inverted_net:AllDropoutConfig", _NOVIKOV),
+    ModelInfo("all_convolutional", "U-shape", "inverted_net:AllConvolutionalConfig", _NOVIKOV),
+    ModelInfo(
+        "pixelbnn", "U-shape", "pixelbnn:PixelBNNConfig", "Leopold et al. 2017, arXiv:1712.06742"
+    ),
+    ModelInfo(
+        "vessel_ds_unet", "U-shape", "vessel_ds_unet:VesselDSUNetConfig",
+        "Zhang, Chung 2018, arXiv:1806.02132", loss_weights=(1.0,) * 5,
+    ),
+    ModelInfo("lu_net", "U-shape", "lu_net:LUNetConfig", "Zhang et al. 2019, IEEE Access 7"),
+    ModelInfo(
+        "lazy_multitask_unet", "U-shape", "lazy_multitask_unet:LazyMultitaskUNetConfig",
+        "Ke et al. 2019, arXiv:1906.12177", loss_weights=(1.0, 1.0, 1.0),
+    ),
+)  # fmt: skip
+_DENSE = (
+    ModelInfo(
+        "fc_densenet56",
+        "dense U-shape",
+        "fc_densenet:FCDenseNet56Config",
+        "Jegou et al. 2016, arXiv:1611.09326",
+    ),
+    ModelInfo(
+        "fc_densenet67",
+        "dense U-shape",
+        "fc_densenet:FCDenseNet67Config",
+        "Jegou et al. 2016, arXiv:1611.09326",
+    ),
+    ModelInfo(
+        "fc_densenet103",
+        "dense U-shape",
+        "fc_densenet:FCDenseNetConfig",
+        "Jegou et al. 2016, arXiv:1611.09326",
+    ),
+    ModelInfo(
+        "dense_unet3d",
+        "dense U-shape",
+        "dense_unet3d:DenseUNet3DConfig",
+        "Kolarik et al. 2019, doi:10.3390/app9030404",
+    ),
+    ModelInfo(
+        "drinet",
+        "dense U-shape",
+        "drinet:DRINetConfig",
+        "Chen et al. 2018, doi:10.1109/TMI.2018.2835303",
+    ),
+    ModelInfo(
+        "h_denseunet",
+        "dense U-shape",
+        "h_denseunet:HDenseUNetConfig",
+        "Li et al. 2017, arXiv:1709.07330",
+        dims=(3,),
+        loss_weights=(1.0, 0.5, 0.5),
+    ),
+)
+_U_SHAPES_3D = (
+    ModelInfo(
+        "unet3d",
+        "3D U-shape",
+        "unet3d:UNet3DConfig",
+        "Cicek et al. 2016, arXiv:1606.06650",
+        dims=(3,),
+    ),
+    ModelInfo(
+        "sulci_unet3d",
+        "3D U-shape",
+        "unet3d:SulciUNet3DConfig",
+        "Borne et al. 2020, doi:10.1016/j.media.2020.101651",
+        dims=(3,),
+    ),
+    ModelInfo(
+        "unet3d_ds",
+        "3D U-shape",
+        "unet3d_ds:UNet3DDSConfig",
+        "Ye et al. 2019, IEEE Access",
+        dims=(3,),
+        loss_weights=(1.0,) * 7,
+    ),
+    ModelInfo("vnet", "3D U-shape", "vnet:VNetConfig", "Milletari et al. 2016, arXiv:1606.04797"),
+    ModelInfo(
+        "segresnet",
+        "3D U-shape",
+        "segresnet:SegResNetConfig",
+        "Myronenko 2018, arXiv:1810.11654",
+    ),
+    ModelInfo(
+        "nonlocal_unet",
+        "3D U-shape",
+        "nonlocal_unet:NonlocalUNetConfig",
+        "Wang et al. 2018, arXiv:1812.04103",
+    ),
+    ModelInfo(
+        "kidnet",
+        "3D U-shape",
+        "kidnet:KidNetConfig",
+        "Taha et al. 2018, arXiv:1806.06769",
+        loss_weights=_HALVING,
+    ),
+    ModelInfo(
+        "fracnet",
+        "3D U-shape",
+        "fracnet:FracNetConfig",
+        "Jin et al. 2020, doi:10.1016/j.ebiom.2020.103106",
     ),
 )
 
@@ -135,17 +321,21 @@ def _by_name(*groups: tuple[ModelInfo, ...]) -> dict[str, ModelInfo]:
     return table
 
 
-MODELS: dict[str, ModelInfo] = _by_name(_U_SHAPES, _PYRAMID, _BACKBONES)
+MODELS: dict[str, ModelInfo] = _by_name(
+    _U_SHAPES, _U_VARIANTS, _DENSE, _U_SHAPES_3D, _FCN, _PYRAMID, _UNPOOLING, _BACKBONES
+)
 
 
 def model_info(name: str) -> ModelInfo:
-    """Return the entry of ``name``.
+    """Return the entry of a network, or of the network that a preset is a use of.
 
     Raises:
         ConfigError: no such network; the message lists the nearest names.
     """
+    if name in PRESETS:
+        name = PRESETS[name].model
     if name not in MODELS:
-        raise unknown_name("model", name, MODELS)
+        raise unknown_name("model", name, [*MODELS, *PRESETS])
     return MODELS[name]
 
 

@@ -3,7 +3,7 @@
 import json
 
 from tfseg.cli.main import run
-from tfseg.models import MODELS
+from tfseg.models import MODELS, PRESETS
 
 
 def test_json_lists_every_network(capsys):
@@ -11,9 +11,14 @@ def test_json_lists_every_network(capsys):
     captured = capsys.readouterr()
     assert captured.err == ""
     document = json.loads(captured.out)
-    assert [entry["name"] for entry in document] == list(MODELS)
+    assert [entry["name"] for entry in document] == [*MODELS, *PRESETS]
     unet = document[0]
-    assert set(unet) == {"name", "family", "dims", "parameters", "output_stride", "paper"}
+    keys = {"name", "kind", "family", "dims", "parameters", "output_stride", "paper"}
+    assert set(unet) == keys
+    preset = document[-1]
+    assert set(preset) == {*keys, "network", "options", "settings"}
+    assert preset["kind"] == "preset"
+    assert preset["network"] in MODELS
     assert unet["output_stride"] == 1
     assert unet["dims"] == [2, 3]
     assert unet["parameters"] == {"2d": 5_685_446, "3d": 16_544_518}
