@@ -10,6 +10,7 @@ The classifiers themselves are in the registry of networks under the same names.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, Literal, get_args
 
@@ -22,7 +23,7 @@ from tfseg.models.backbones.resnet import RESNETS, resnet_features
 from tfseg.models.backbones.vgg import VGGS, vgg_features
 from tfseg.models.backbones.xception import XCEPTIONS, xception_features
 
-__all__ = ["ENCODERS", "EncoderName", "Features", "encoder"]
+__all__ = ["ENCODERS", "EncoderName", "Features", "encoder", "find_encoders"]
 
 EncoderName = Literal[
     "vgg16",
@@ -85,3 +86,21 @@ def encoder(
         raise unknown_name("backbone", name, ENCODERS)
     style = Style(output_stride, base_filters, norm, activation, f"{prefix}{name}_")
     return _TRUNKS[name](x, name, style)
+
+
+_LAYER = re.compile(
+    rf"(?P<prefix>.*?)(?P<name>{'|'.join(sorted(ENCODERS, key=len, reverse=True))})_(?P<layer>.+)"
+)
+
+
+def find_encoders(model: Any) -> dict[tuple[str, str], dict[str, Any]]:
+    """Return the encoders in a network: (prefix, name) -> its layers with weights.
+
+    The layers go by their names without prefix and encoder: ``stem_conv``.
+    """
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for layer in model.layers:
+        match = _LAYER.fullmatch(layer.name)
+        if match and layer.weights:
+            found.setdefault((match["prefix"], match["name"]), {})[match["layer"]] = layer
+    return found
