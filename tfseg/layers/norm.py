@@ -11,6 +11,7 @@ import tensorflow as tf
 from tfseg.errors import ConfigError
 
 _GROUPS = 8
+_FUSED_SAMPLES = 16  # each is an operator of its own: hundreds would take minutes to trace
 
 
 @keras.saving.register_keras_serializable("tfseg")
@@ -20,9 +21,9 @@ class InstanceNormalization(keras.layers.Layer):
     Ulyanov, Vedaldi, Lempitsky 2016, arXiv:1607.08022. Statistics and result are computed in
     float32 whatever the policy; the result has the input's dtype.
 
-    With a known batch size each sample goes through TensorFlow's fused batch normalisation,
-    which is exact here (one sample is its own batch) and the cheapest form on CPU and GPU in
-    training; otherwise the moments are written out, which every exporter can read.
+    With a known batch size of up to 16 each sample goes through TensorFlow's fused batch
+    normalisation, which is exact here (one sample is its own batch) and the cheapest form on CPU
+    and GPU in training; otherwise the moments are written out, which every exporter can read.
     """
 
     def __init__(self, epsilon: float = 1e-5, **kwargs: Any) -> None:
@@ -40,7 +41,7 @@ class InstanceNormalization(keras.layers.Layer):
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
         gamma, beta = tf.convert_to_tensor(self.gamma), tf.convert_to_tensor(self.beta)
-        if None not in x.shape:
+        if None not in x.shape and x.shape[0] <= _FUSED_SAMPLES:
             samples = [self._fused(sample, gamma, beta) for sample in tf.unstack(x)]
             return tf.stack(samples)
         axes = list(range(1, len(x.shape) - 1))

@@ -54,6 +54,14 @@ def test_the_forms_are_the_ones_meant():
     assert "FusedBatchNormV3" not in {operation.type for operation in plain.get_operations()}
 
 
+def test_a_large_batch_is_not_taken_apart():
+    """The slices of volumes come by the hundred; an operator each would never finish tracing."""
+    layer, x, gamma, beta = layer_and_input((17, 4, 4, 3))
+    graph = tf.function(layer.call).get_concrete_function(tf.TensorSpec(x.shape)).graph
+    assert "FusedBatchNormV3" not in {operation.type for operation in graph.get_operations()}
+    np.testing.assert_allclose(layer(x), by_definition(x, gamma, beta), atol=1e-5)
+
+
 @SHAPES
 def test_both_forms_have_the_same_gradients(shape):
     layer, x, _, _ = layer_and_input(shape)
