@@ -25,7 +25,7 @@ check: $(READY) ## format, lint, types
 	$(BIN)/mypy
 
 conformance: $(READY) ## the long proofs
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m slow
 
 bench: $(READY) ## speed against named peers, where they are installed
 	$(BIN)/python benchmarks/metrics.py

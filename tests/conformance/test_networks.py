@@ -1,4 +1,7 @@
-"""What every network of the registry promises, in every rank it is offered in."""
+"""What every network of the registry promises, in every rank it is offered in.
+
+The cheapest promises are tested every time; the others, marked slow, by `make conformance`.
+"""
 
 import keras
 import numpy as np
@@ -48,6 +51,7 @@ def test_any_size_fits_or_is_refused_with_one_that_does(name, rank):
                 assert f"divisible by {divisor}; got {size}. Use (" in str(caught.value)
 
 
+@pytest.mark.slow
 @every_network
 def test_a_size_left_open_answers_like_a_fixed_one(name, rank):
     """In a graph, too, where sizes are tensors."""
@@ -68,7 +72,13 @@ def norms(name):
 
 
 NORMED = [
-    pytest.param(name, rank, norm, id=f"{name}-{rank}d-{norm}")
+    pytest.param(
+        name,
+        rank,
+        norm,
+        id=f"{name}-{rank}d-{norm}",
+        marks=[] if norm == norms(name)[0] else pytest.mark.slow,
+    )
     for name, info in SEGMENTERS.items()
     for rank in info.dims
     for norm in norms(name)
@@ -93,6 +103,7 @@ def test_gradient_reaches_every_weight_from_the_training_outputs(name, rank, nor
     assert dead == []
 
 
+@pytest.mark.slow
 @every_network
 @pytest.mark.parametrize(("classes", "channels"), [(1, 1), (5, 2), (2, 4)])
 def test_classes_and_channels(name, rank, classes, channels):
@@ -112,6 +123,7 @@ def test_saved_and_loaded_in_safe_mode_it_answers_the_same(name, rank, tmp_path)
     np.testing.assert_array_equal(again(x), model(x))
 
 
+@pytest.mark.slow
 @every_network
 def test_without_its_training_heads_it_answers_the_first_output(name, rank):
     shape = shape_of(name, rank)
@@ -131,6 +143,7 @@ def mixed_precision():
     keras.mixed_precision.set_dtype_policy("float32")
 
 
+@pytest.mark.slow
 @every_network
 @pytest.mark.usefixtures("mixed_precision")
 def test_mixed_precision_keeps_weights_norms_and_logits_in_float32(name, rank):
@@ -146,6 +159,7 @@ def test_mixed_precision_keeps_weights_norms_and_logits_in_float32(name, rank):
             assert layer.compute_dtype == "float32", layer.name
 
 
+@pytest.mark.slow
 @every_network
 def test_two_builds_name_their_weights_alike(name, rank):
     """Weights files are matched by these names, so they may not depend on a counter."""
@@ -154,6 +168,7 @@ def test_two_builds_name_their_weights_alike(name, rank):
     assert [w.path for w in first.weights] == [w.path for w in second.weights]
 
 
+@pytest.mark.slow
 @every_network
 def test_the_same_seed_gives_the_same_weights(name, rank):
     first, second = (small(name, shape_of(name, rank)).get_weights() for _ in range(2))
@@ -161,6 +176,7 @@ def test_the_same_seed_gives_the_same_weights(name, rank):
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.slow
 @every_network
 def test_thirty_steps_halve_the_loss(name, rank):
     """One noisy image with a bright ball, again and again, by the trainer's own loss."""
