@@ -40,6 +40,11 @@ def conv(
     layer = keras.layers.Conv2D if rank_of(x) == 2 else keras.layers.Conv3D
     sizes = _per_axis(kernel, rank_of(x))
     steps = _per_axis(stride, rank_of(x))
+    if max(sizes) == 1 and max(steps) > 1:
+        # Every stride-th voxel first: TensorFlow's oneDNN kernel for the gradient of a strided
+        # 1x1 convolution writes past its memory (2D, even sizes, few channels).
+        x = x[(slice(None), *(slice(None, None, step) for step in steps))]
+        steps = (1,) * rank_of(x)
     if padding == "symmetric":
         if max(steps) > 1:
             x = _pad(x, [dilation * (size - 1) // 2 for size in sizes], name=f"{name}_pad")

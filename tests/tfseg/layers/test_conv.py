@@ -43,6 +43,20 @@ def test_symmetric_padding_samples_the_same_places_whatever_the_parity(rank, siz
     np.testing.assert_allclose(strided(x)[0, ..., 0], every_second, atol=1e-5)
 
 
+@pytest.mark.parametrize("padding", ["same", "valid", "symmetric"])
+@pytest.mark.parametrize("size", [(8, 7), (8, 7, 6)])
+def test_a_strided_point_convolution_sees_every_second_voxel(size, padding):
+    """And no layer both has stride and kernel 1, whose oneDNN gradient corrupts memory."""
+    inputs = keras.Input((*size, 3))
+    outputs = conv(inputs, filters=4, kernel=1, stride=2, padding=padding, name="c")
+    model = keras.Model(inputs, outputs)
+    assert set(model.get_layer("c").strides) == {1}
+    x = np.random.default_rng(0).normal(size=(1, *size, 3)).astype(np.float32)
+    kernel = model.get_layer("c").get_weights()[0].reshape(3, 4)
+    places = (slice(None), *(slice(None, None, 2) for _ in size))
+    np.testing.assert_allclose(model(x), x[places] @ kernel, atol=1e-5)
+
+
 @pytest.mark.parametrize("dilation", [2, 4])
 def test_dilation_keeps_the_size_and_spreads_the_taps(dilation):
     x = np.zeros((1, 17, 17, 1), np.float32)
