@@ -100,6 +100,7 @@ def train_run(setup: Setup, folder: Path, *, resume: bool, track: Track) -> Mani
     import keras
     import tensorflow as tf
 
+    from tfseg.cli.console import note
     from tfseg.training.devices import gpu_count, open_strategy, seed_everything
     from tfseg.training.memory import check_memory
     from tfseg.training.objective import prepare_loss
@@ -138,7 +139,7 @@ def train_run(setup: Setup, folder: Path, *, resume: bool, track: Track) -> Mani
         model = build(config.model, shape, plan.num_classes, **config.options)
         _check_output_size(model, plan)
         if config.weights and not resume:
-            load_weights(model, config.weights)
+            note(str(load_weights(model, config.weights)))
     if config.replicas or not gpu_count():
         check_memory(model, plan.batch_size, plan.patch_size)
 

@@ -92,9 +92,9 @@ def agree(answer, expected):
     [
         ("vgg16", "none"),
         ("vgg16", "batch"),
-        ("vgg19", "none"),
+        pytest.param("vgg19", "none", marks=pytest.mark.slow),
         ("resnet50_v1", "batch"),
-        ("resnet50_v1", "none"),
+        pytest.param("resnet50_v1", "none", marks=pytest.mark.slow),
         ("densenet121", "batch"),
     ],
 )
@@ -153,7 +153,7 @@ def test_other_channels_see_grey_colours(files, channels):
     agree(model(np.repeat(x, channels, -1)), network(colours(grey, "vgg16")))
 
 
-@pytest.mark.parametrize("name", ["vgg16", "xception"])
+@pytest.mark.parametrize("name", [pytest.param("vgg16", marks=pytest.mark.slow), "xception"])
 def test_volumes_of_equal_slices_have_the_features_of_a_slice(files, name):
     """Far from the first and last slice, whose neighbours are zeros."""
     _, path = files(name)
@@ -192,7 +192,10 @@ def old_name(name):
 
 @pytest.mark.parametrize(
     ("name", "layouts"),
-    [("densenet121", ["old.h5"]), ("xception", ["old.h5", "new.keras", "new.weights.h5"])],
+    [
+        pytest.param("densenet121", ["old.h5"], marks=pytest.mark.slow),
+        ("xception", ["old.h5", "new.keras", "new.weights.h5"]),
+    ],
 )
 def test_all_layouts_of_files_give_the_same(files, tmp_path, name, layouts):
     network, path = files(name)
