@@ -1,0 +1,1 @@
+"""What lets files of packages that have ended be read."""
