@@ -29,7 +29,7 @@ LAYERS = (
     ("tfseg.datasets",),
     ("tfseg.planning",),
     ("tfseg.pipeline", "tfseg.layers"),
-    ("tfseg.models", "tfseg.losses", "tfseg.metrics"),
+    ("tfseg.models", "tfseg.losses", "tfseg.metrics", "tfseg.compat"),
     ("tfseg.inference",),
     ("tfseg.training",),
     ("tfseg.evaluation",),
@@ -43,6 +43,7 @@ RANK = {unit: rank for rank, row in enumerate(LAYERS) for unit in row}
 # Modules that are about TensorFlow from the first line to the last. All others import it, if
 # at all, inside the function that needs it: it takes seconds.
 TENSORFLOW_MODULES = (
+    "tfseg/compat/addons/*",
     "tfseg/layers/*",
     "tfseg/losses/*",
     "tfseg/models/backbones/*",
