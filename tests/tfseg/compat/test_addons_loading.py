@@ -63,9 +63,10 @@ def test_outputs_are_those_of_addons(name, suffix, saved, tmp_path):
     # It is a model like any other: saved and loaded in safe mode, and served.
     model.save(tmp_path / "model.keras")
     check(keras.models.load_model(tmp_path / "model.keras", safe_mode=True), saved, name)
-    model.export(tmp_path / "served", verbose=False)
-    served = tf.saved_model.load(str(tmp_path / "served"))
-    check(served.serve, saved, name)
+    if not suffix:
+        model.export(tmp_path / "served", verbose=False)
+        served = tf.saved_model.load(str(tmp_path / "served"))
+        check(served.serve, saved, name)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
