@@ -6,7 +6,7 @@ the graph needs shapes that are known at run time. Channels come last everywhere
 
 from tfseg.layers.aspp import aspp
 from tfseg.layers.attention import attention_gate, squeeze_excite
-from tfseg.layers.bilinear import CropAt, LinearKernel, LinearScale, linear_deconv
+from tfseg.layers.bilinear import CropAt, LinearKernel, LinearScale, ZeroMargin, linear_deconv
 from tfseg.layers.box import SoftBox
 from tfseg.layers.conv import activate, conv, conv_norm_act, downsample, transposed_conv
 from tfseg.layers.dense import dense_block, norm_act_conv
@@ -39,6 +39,7 @@ __all__ = [
     "SliceStacks",
     "SlicesToVolume",
     "SoftBox",
+    "ZeroMargin",
     "activate",
     "aspp",
     "attention_gate",

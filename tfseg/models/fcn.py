@@ -20,7 +20,7 @@ import keras
 from pydantic import Field
 
 from tfseg.errors import ConfigError
-from tfseg.layers import CropAt, conv, conv_norm_act, linear_deconv, rank_of, resize_like
+from tfseg.layers import CropAt, ZeroMargin, conv, conv_norm_act, linear_deconv, resize_like
 from tfseg.models.backbones import EncoderName, Features
 from tfseg.models.encoded import EncodedConfig
 
@@ -109,8 +109,7 @@ build_fcn8s = partial(_build, 8)
 def _padded(image: Any, config: FCNConfig) -> Any:
     if not config.pad100:
         return image
-    layer = keras.layers.ZeroPadding2D if rank_of(image) == 2 else keras.layers.ZeroPadding3D
-    return layer(_PAD - 1, name="pad")(image)  # the first convolution pads by 1 itself
+    return ZeroMargin(_PAD - 1, name="pad")(image)  # the first convolution pads by 1 itself
 
 
 def _fuse(scores: Any, features: Features, stride: int, config: FCNConfig) -> Any:

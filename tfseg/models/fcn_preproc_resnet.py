@@ -18,7 +18,6 @@ from tfseg.layers import activate, conv, conv_norm_act, downsample, normalise, r
 from tfseg.models.config import ModelConfig, output_logits
 
 _LEVELS = 5  # of the first network
-_BLOCKS = (3, 8, 10, 3)  # bottlenecks of the second's stages, the first of each strided
 _NARROWING = 4  # a bottleneck's channels over its inner ones
 
 
@@ -28,6 +27,7 @@ class FCNPreprocConfig(ModelConfig):
     Attributes:
         base_filters: channels of the first network's finest level; the second's has twice as
             many. Both double with each level.
+        blocks: bottlenecks of the second network's stages; the first of each is strided.
         norm: before each convolution of the second network.
         activation: in both.
         dropout: before the logits.
@@ -36,6 +36,9 @@ class FCNPreprocConfig(ModelConfig):
     paper: ClassVar[dict[str, Any]] = {"norm": "batch", "activation": "relu", "dropout": 0.5}
 
     base_filters: Annotated[int, Field(ge=1, le=256)] = 16
+    blocks: Annotated[
+        tuple[Annotated[int, Field(ge=1, le=64)], ...], Field(min_length=1, max_length=6)
+    ] = (3, 8, 10, 3)
     norm: Literal["instance", "batch", "none"] = "instance"
     activation: Literal["relu", "leaky_relu"] = "leaky_relu"
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
@@ -84,13 +87,13 @@ def _residual_network(x: Any, config: FCNPreprocConfig) -> Any:
     width = 2 * config.base_filters
     x = conv(x, filters=width, name="stem")
     skips = [x]
-    for index, count in enumerate(_BLOCKS):
+    for index, count in enumerate(config.blocks):
         filters = width * 2 ** (index + 1)
         for number in range(count):
             stride = 1 if number else 2
             x = _bottleneck(x, filters, stride, config, f"stage{index + 1}_block{number + 1}")
         skips.append(x)
-    for level in reversed(range(len(_BLOCKS))):
+    for level in reversed(range(len(config.blocks))):
         skip = skips[level]
         x = resize_like(x, skip, name=f"decoder{level}_up")
         x = conv(x, filters=skip.shape[-1], kernel=1, name=f"decoder{level}_conv")

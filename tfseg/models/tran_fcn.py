@@ -15,11 +15,11 @@ from pydantic import Field
 
 from tfseg.layers import (
     CropLike,
+    ZeroMargin,
     activate,
     conv,
     downsample,
     normalise,
-    rank_of,
     transposed_conv,
 )
 from tfseg.models.config import ModelConfig, output_logits
@@ -60,8 +60,7 @@ def build_tran_fcn(
     """
     inputs = keras.Input(input_shape, name="image")
     x = _mean_variance(inputs, name="image_norm")
-    pad = keras.layers.ZeroPadding2D if rank_of(inputs) == 2 else keras.layers.ZeroPadding3D
-    x = pad(_MARGIN, name="pad")(x)
+    x = ZeroMargin(_MARGIN, name="pad")(x)
     ends = []
     for scale, count in enumerate(_CONVS):
         if scale:
