@@ -1,10 +1,10 @@
 """3D layers written in what TensorFlow Lite has, and does well: operations on slices.
 
-TensorFlow Lite has no 3D pooling and no 3D dilation as Keras writes it, and its 3D convolution
-copies every voxel once for each voxel of the kernel: 4 GB for a U-Net on a window of 64^3. Its 2D
-convolution copies nothing, and is what phones' accelerators know. A network is therefore exported
-with these layers in place of Keras' own: the same weights and the same answer, written in another
-way. Training keeps Keras' layers.
+TensorFlow Lite has no 3D pooling, no 3D PReLU and no 3D dilation as Keras writes it, and its 3D
+convolution copies every voxel once for each voxel of the kernel: 4 GB for a U-Net on a window of
+64^3. Its 2D convolution copies nothing, and is what phones' accelerators know. A network is
+therefore exported with these layers in place of Keras' own: the same weights and the same answer,
+written in another way. Training keeps Keras' layers.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ def _replacement(layer: Any) -> Any:
         return PlanarPooling3D(layer, tf.nn.avg_pool2d)
     if type(layer) is keras.layers.Conv3D and layer.groups == 1:
         return PlanarConv3D(layer)
+    if type(layer) is keras.layers.PReLU and len(layer.alpha.shape) == 4:
+        return PiecewisePReLU(layer)
     return layer
 
 
@@ -101,3 +103,18 @@ class PlanarConv3D(keras.layers.Layer):
         last = x.shape[1] - reach
         taps = range(0, reach + 1, self._dilation[0])
         return tf.concat([x[:, tap : tap + last : stride] for tap in taps], -1)
+
+
+class PiecewisePReLU(keras.layers.Layer):
+    """max(x, 0) + alpha * min(x, 0).
+
+    Keras' way to write it is taken for TensorFlow Lite's PReLU, which ends at 2D.
+    """
+
+    def __init__(self, layer: Any) -> None:
+        super().__init__(name=layer.name, dtype=layer.dtype_policy)
+        self.alpha = layer.alpha
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        alpha = tf.cast(tf.convert_to_tensor(self.alpha), x.dtype)
+        return tf.maximum(x, 0) + alpha * tf.minimum(x, 0)

@@ -59,6 +59,18 @@ def test_pooling(kind: Any, size: Any, stride: Any, padding: str) -> None:
     np.testing.assert_allclose(replaced(layer), layer(IMAGE), atol=1e-6)
 
 
+@pytest.mark.parametrize("shared_axes", [None, [1, 2, 3], [2]])
+def test_prelu(shared_axes: Any) -> None:
+    layer = keras.layers.PReLU(alpha_initializer="normal", shared_axes=shared_axes)
+    np.testing.assert_allclose(replaced(layer), layer(IMAGE), atol=1e-6)
+
+
+def test_prelu_of_2d_stays() -> None:
+    inputs = keras.Input((4, 4, 2))
+    network = keras.Model(inputs, keras.layers.PReLU(name="p")(inputs))
+    assert with_builtin_layers(network).get_layer("p") is network.get_layer("p")
+
+
 def test_a_network_is_replaced_at_every_depth_and_keeps_its_own_layers() -> None:
     inner_in = keras.Input((4, 4, 4, 2))
     inner = keras.Model(inner_in, keras.layers.Conv3D(2, 3, padding="same", name="c")(inner_in))
