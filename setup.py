@@ -50,6 +50,7 @@ setup(
     install_requires=[
         "click>=8.1",
         "grpcio>=1.66",
+        "h5py>=3.10",
         "Jinja2>=3.1",
         "keras>=3.15,<3.16",
         "matplotlib>=3.9",
