@@ -261,7 +261,9 @@ def test_what_works_without_tensorflow_never_loads_it():
     # Through other modules, too: reading, checking, planning, measuring, reporting, querying.
     modules = (
         "tfseg.io", "tfseg.datasets", "tfseg.planning", "tfseg.preprocess", "tfseg.metrics",
-        "tfseg.inference.predictor", "tfseg.inference.backends.onnx", "tfseg.evaluation",
+        "tfseg.inference.predictor", "tfseg.inference.backends.onnx",
+        "tfseg.inference.backends.tflite", "tfseg.inference.backends.openvino", "tfseg.evaluation",
+        "tfseg.losses", "tfseg.losses.maps", "tfseg.metrics.measure",
         "tfseg.report", "tfseg.models.registry", "tfseg_serving.wire", "tfseg_serving.client",
     )  # fmt: skip
     code = f"import sys, {', '.join(modules)}; print('tensorflow' in sys.modules)"
