@@ -173,8 +173,11 @@ def test_xception65_dilates_like_deeplab(output_stride, rates):
 def test_where_a_bottleneck_strides(name):
     inputs, found = features(name, (64, 64, 1))
     model = keras.Model(inputs, found.last)
-    strides = [model.get_layer(f"{name}_stage2_block1_{part}_conv").strides[0] for part in (1, 2)]
-    assert strides == ([2, 1] if name == "resnet50_v1" else [1, 2])
+    sizes = [
+        model.get_layer(f"{name}_stage2_block1_{part}_conv").output.shape[1]
+        for part in ("1", "2", "3", "shortcut")
+    ]
+    assert sizes == ([8, 8, 8, 8] if name == "resnet50_v1" else [16, 8, 8, 8])
 
 
 @pytest.mark.parametrize("output_stride", [1, 3, 64])

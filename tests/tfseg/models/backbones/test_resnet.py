@@ -74,15 +74,6 @@ def test_the_first_dilated_block_keeps_the_dilation_before_it():
     assert list(rates.values()) == [1, 2, 2]
 
 
-def test_bottlenecks_stride_in_their_middle_convolution():
-    model = trunk("resnet50", 64, base_filters=2)
-    strides = [
-        model.get_layer(f"resnet50_stage2_block1_{part}_conv").strides[0] for part in (1, 2, 3)
-    ]
-    assert strides == [1, 2, 1]
-    assert model.get_layer("resnet50_stage2_block1_shortcut_conv").strides[0] == 2
-
-
 @pytest.mark.parametrize("output_stride", [1, 3, 64])
 def test_bad_output_stride_is_refused(output_stride):
     with pytest.raises(ConfigError, match=rf"one of \(2, 4, 8, 16, 32\); got {output_stride}"):
