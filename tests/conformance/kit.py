@@ -67,7 +67,7 @@ CASES: dict[str, Case] = {
     "fc_densenet67": Case({"base_filters": 8, "blocks": (2, 1, 2), "growth": 4}),
     "fc_densenet103": Case({"base_filters": 8, "blocks": (1, 1, 2, 1, 1), "growth": 4}),
     "dense_unet3d": Case({"base_filters": 4, "depth": 3}),
-    "drinet": Case({"base_filters": 8, "growth": (2, 4, 8)}),
+    "drinet": Case({"base_filters": 8, "growth": (2, 4, 8), "norm": "batch"}),
     "h_denseunet": Case({"base_filters": 4, "blocks_2d": (1, 2), "blocks_3d": (1, 2)}),
     "unet3d": Case({"base_filters": 2}),
     "sulci_unet3d": Case({"base_filters": 2}),
@@ -117,3 +117,29 @@ def images(shape: Sequence[int], batch: int = 1, seed: int = 0) -> np.ndarray:
 def outputs_of(answer: Any) -> list[Any]:
     """One output or several, as a list."""
     return list(answer) if isinstance(answer, list | tuple) else [answer]
+
+
+def counted(name: str, shape: Sequence[int | None], classes: int, **options: Any) -> Any:
+    """Build a network without numbers in its weights: for shapes and counts only."""
+    import keras
+
+    with keras.StatelessScope(initialize_variables=False):
+        return build(name, tuple(shape), classes, **options)
+
+
+def field_of_view(model: Any, *size: int) -> tuple[int, ...]:
+    """How many voxels along each axis the centre voxel's logits depend on.
+
+    By the gradient, with all kernels positive so that nothing cancels. Needs a network of
+    convolutions and activations only.
+    """
+    import tensorflow as tf
+
+    for weight in model.trainable_weights:
+        weight.assign(np.full(weight.shape, 1.0 / np.prod(weight.shape[:-1])))
+    image = tf.ones((1, *size, model.inputs[0].shape[-1]))
+    with tf.GradientTape() as tape:
+        tape.watch(image)
+        centre = outputs_of(model(image))[0][(0, *(n // 2 for n in size))]
+    touched = np.argwhere(tape.gradient(centre, image).numpy()[0, ..., 0])
+    return tuple(int(n) for n in np.ptp(touched, axis=0) + 1)

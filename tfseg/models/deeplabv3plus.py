@@ -12,9 +12,8 @@ from __future__ import annotations
 from typing import Annotated, Any, ClassVar, Literal
 
 import keras
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
-from tfseg.errors import ConfigError
 from tfseg.layers import aspp, conv_norm_act, resize_like, separable_conv
 from tfseg.models.encoded import EncodedConfig, classify
 
@@ -51,6 +50,14 @@ class DeepLabV3PlusConfig(EncodedConfig):
     separable: bool = False
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
 
+    @field_validator("fine_stride")
+    @classmethod
+    def _finer(cls, fine_stride: int, info: ValidationInfo) -> int:
+        output_stride = info.data.get("output_stride")
+        if output_stride is not None and fine_stride >= output_stride:
+            raise ValueError(f"must be less than output_stride, which is {output_stride}")
+        return fine_stride
+
 
 def build_deeplabv3plus(
     input_shape: tuple[int | None, ...], num_classes: int, config: DeepLabV3PlusConfig
@@ -60,13 +67,8 @@ def build_deeplabv3plus(
     Any input size fits.
 
     Raises:
-        ConfigError: a fine map that is not finer, or that the encoder does not have.
+        ConfigError: an encoder without a map of ``fine_stride``.
     """
-    if config.fine_stride >= config.output_stride:
-        raise ConfigError(
-            f"fine_stride must be less than output_stride, {config.output_stride}; "
-            f"got {config.fine_stride}. Use {config.output_stride // 2}."
-        )
     filters = config.head_factor * config.base_filters
     inputs = keras.Input(input_shape, name="image")
     features = config.encode(inputs, config.output_stride)

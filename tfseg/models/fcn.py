@@ -17,9 +17,8 @@ from functools import partial
 from typing import Annotated, Any, ClassVar, Literal
 
 import keras
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
-from tfseg.errors import ConfigError
 from tfseg.layers import CropAt, ZeroMargin, conv, conv_norm_act, linear_deconv, resize_like
 from tfseg.models.backbones import EncoderName, Features
 from tfseg.models.encoded import EncodedConfig
@@ -67,6 +66,22 @@ class FCNConfig(EncodedConfig):
     upsampling: Literal["learned", "fixed", "linear"] = "linear"
     pad100: bool = False
 
+    @field_validator("pad100")
+    @classmethod
+    def _pad100_goes_with(cls, pad100: bool, info: ValidationInfo) -> bool:
+        chosen = info.data
+        fits = (
+            str(chosen.get("backbone")).startswith("vgg")
+            and chosen.get("fc_kernel") == _PADDED_KERNEL
+            and chosen.get("upsampling") != "linear"
+        )
+        if pad100 and not fits:
+            raise ValueError(
+                f"needs backbone vgg16 or vgg19, fc_kernel {_PADDED_KERNEL} and upsampling learned "
+                "or fixed; set those, or leave it out"
+            )
+        return pad100
+
 
 def _build(
     stride: int, input_shape: tuple[int | None, ...], num_classes: int, config: FCNConfig
@@ -74,11 +89,7 @@ def _build(
     """Build the network: image (batch, [z,] y, x, c) -> logits (batch, [z,] y, x, classes).
 
     Any input size fits.
-
-    Raises:
-        ConfigError: ``pad100`` with options that it does not go with.
     """
-    _check(config)
     inputs = keras.Input(input_shape, name="image")
     features = config.encode(_padded(inputs, config), _COARSEST)
     x = features.last
@@ -146,19 +157,3 @@ def _deconv(
         dtype=dtype,
         name=name,
     )
-
-
-def _check(config: FCNConfig) -> None:
-    if not config.pad100:
-        return
-    given = (config.backbone, config.fc_kernel, config.upsampling)
-    fits = (
-        config.backbone.startswith("vgg")
-        and config.fc_kernel == _PADDED_KERNEL
-        and config.upsampling != "linear"
-    )
-    if not fits:
-        raise ConfigError(
-            f"pad100 needs backbone vgg16 or vgg19, fc_kernel {_PADDED_KERNEL} and upsampling "
-            f"learned or fixed; got {given[0]}, {given[1]}, {given[2]}. Leave pad100 out."
-        )

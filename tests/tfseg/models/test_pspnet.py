@@ -52,3 +52,12 @@ def test_the_pyramid_sees_the_whole_image(rank):
     changed[(0, *(slice(0, 4),) * rank)] += 20
     corner = (0, *(-1,) * rank)
     assert not np.allclose(model(image)[corner], model(changed)[corner], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "parameters"), [("resnet50", 35_322_218), ("resnet101", 54_314_346)]
+)
+def test_without_a_pyramid_it_is_the_published_dilated_fcn(backbone, parameters):
+    """torchvision's fcn_resnet50 and 101: a 512-channel head on the map of 2048, and the aux."""
+    model = without_numbers((473, 473, 3), 21, faithful=True, backbone=backbone, bins=())
+    assert sum(int(np.prod(weight.shape)) for weight in model.trainable_weights) == parameters
