@@ -67,7 +67,9 @@ class TrainConfig(BaseModel):
         replicas: 0 takes every GPU (or the one CPU); N > 0 takes N logical CPU devices.
         mixed_precision: float16 compute with float32 variables; ``None`` where there is a GPU.
         deterministic: the same result bit for bit on the same machine.
-        weights: a ``.keras``, ``.weights.h5`` or run folder to start from.
+        weights: a run folder, ``.keras`` or ``.weights.h5`` file to start from, or published
+            weights of the network's encoder, see :mod:`tfseg.training.weights`.
+        freeze: epochs at the start in which the network's encoder keeps its weights.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -94,6 +96,7 @@ class TrainConfig(BaseModel):
     mixed_precision: bool | None = None
     deterministic: bool = False
     weights: str | None = None
+    freeze: Annotated[int, Field(ge=0, le=100_000)] = 0
 
     @property
     def initial_rate(self) -> float:

@@ -20,13 +20,14 @@ import numpy as np
 import tensorflow as tf
 
 from tfseg.config import TrainConfig
-from tfseg.errors import DivergedError
+from tfseg.errors import ConfigError, DivergedError
 from tfseg.files import atomic_path
 from tfseg.inference.backends.keras_run import KerasBackend
 from tfseg.inference.sliding import segment_array
 from tfseg.losses.loss import SegmentationLoss, supervised_loss
 from tfseg.metrics import ClassCounts, confusion, dice
 from tfseg.models import inference_model
+from tfseg.models.backbones import find_encoders
 from tfseg.pipeline.batches import patch_batches
 from tfseg.pipeline.cache import PreparedCase
 from tfseg.pipeline.patches import PatchSampler
@@ -65,6 +66,8 @@ class Trainer:
     def __post_init__(self) -> None:
         with self.strategy.scope():
             self.optimizer = make_optimizer(self.config, self.model)
+        self._encoder = encoder_layers(self.model) if self.config.freeze else []
+        self._frozen = False
         self._inference = inference_model(self.model)
         self._backend = KerasBackend(self._inference)
         self._step = tf.function(self._distributed_step, reduce_retracing=False)
@@ -111,6 +114,7 @@ class Trainer:
         done = run_progress(progress.epoch, config.epochs, progress.elapsed_s, config.time_budget_s)
         rate = poly_rate(config.initial_rate, done)
         self.optimizer.learning_rate.assign(rate)
+        self._freeze_encoder(progress.epoch < config.freeze)
         loss = self._train_steps(progress.epoch, display)
         progress.epoch += 1
 
@@ -131,6 +135,16 @@ class Trainer:
         write_history(self.folder, progress.history)
         left = _time_left(progress, config)
         display.epoch(progress.epoch, loss, mean, left)
+
+    def _freeze_encoder(self, frozen: bool) -> None:
+        """Hold the encoder's weights and statistics, or let them go."""
+        if frozen == self._frozen:
+            return
+        for layer in self._encoder:
+            layer.trainable = not frozen
+        self._frozen = frozen
+        # What a step updates is fixed when it is traced.
+        self._step = tf.function(self._distributed_step, reduce_retracing=False)
 
     def _is_validation_epoch(self, elapsed_s: float, epoch_s: float) -> bool:
         """Validate every few epochs and certainly after the last one."""
@@ -247,6 +261,20 @@ class Trainer:
             if figure is not None and name not in {"step", "epoch"}:
                 tf.summary.scalar(name, figure, step=progress.epoch)
         return record
+
+
+def encoder_layers(model: Any) -> list[Any]:
+    """Return the layers with weights of all encoders in a network.
+
+    Raises:
+        ConfigError: there are none, so that nothing could be frozen.
+    """
+    layers = [layer for found in find_encoders(model).values() for layer in found.values()]
+    if not layers:
+        raise ConfigError(
+            f"freeze needs a network with a backbone; {model.name} has none. Leave freeze out."
+        )
+    return layers
 
 
 def make_optimizer(config: TrainConfig, model: Any) -> Any:
