@@ -30,7 +30,7 @@ class Case:
 
 CASES: dict[str, Case] = {
     "unet": Case({"base_filters": 4, "depth": 4}),
-    "fcn32s": Case({"base_filters": 4, "fc_factor": 4}, edge=64),
+    "fcn32s": Case({"base_filters": 4, "fc_factor": 4, "upsampling": "learned"}, edge=64),
     "fcn16s": Case({"base_filters": 4, "fc_factor": 4}, edge=64),
     "fcn8s": Case({"base_filters": 4, "fc_factor": 4}, edge=64),
     "tran_fcn": Case({"base_filters": 8}, edge=24),
