@@ -28,10 +28,15 @@ def conv(
     dilation: int = 1,
     padding: str = "same",
     bias: bool = True,
+    variance: float = 2.0,
     dtype: str | None = None,
     name: str,
 ) -> Any:
-    """Convolve (batch, [z,] y, x, c) to ``filters`` channels; He-normal initial weights.
+    """Convolve (batch, [z,] y, x, c) to ``filters`` channels.
+
+    The initial weights are normal with variance ``variance`` / fan-in. He's 2 keeps that of the
+    signal behind a ReLU, 1 behind nothing; less starts a residual branch quietly, which sums
+    without normalisation need.
 
     ``padding`` is ``valid``, ``same`` (TensorFlow's: with a stride, its side depends on the
     input's parity), or ``symmetric``: ``dilation * (k - 1) / 2`` on both sides also when
@@ -56,7 +61,7 @@ def conv(
         dilation_rate=dilation,
         padding=padding,
         use_bias=bias,
-        kernel_initializer="he_normal",
+        kernel_initializer=keras.initializers.VarianceScaling(variance, "fan_in"),
         dtype=dtype,
         name=name,
     )(x)

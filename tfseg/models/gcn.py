@@ -20,6 +20,7 @@ from tfseg.models.config import output_logits
 from tfseg.models.encoded import EncodedConfig
 
 _STRIDES = (32, 16, 8, 4)
+_QUIET = 0.1  # initial variance of what is added to a map: else each sum doubles it
 
 
 class GCNConfig(EncodedConfig):
@@ -79,9 +80,15 @@ def _global_conv(x: Any, filters: int, kernel: int, *, name: str) -> Any:
     paths = []
     for path, axes in (("forth", range(rank)), ("back", reversed(range(rank)))):
         y = x
-        for axis in axes:
+        for step, axis in enumerate(axes):
             size = tuple(kernel if axis == own else 1 for own in range(rank))
-            y = conv(y, filters=filters, kernel=size, name=f"{name}_{path}_axis{axis}")
+            y = conv(
+                y,
+                filters=filters,
+                kernel=size,
+                variance=1.0 if step else 2.0,
+                name=f"{name}_{path}_axis{axis}",
+            )
         paths.append(y)
     return keras.layers.Add(name=f"{name}_sum")(paths)
 
@@ -90,7 +97,7 @@ def _refine_boundary(x: Any, config: GCNConfig, *, dtype: str | None = None, nam
     """x + conv(act(conv(x)))."""
     y = conv(x, filters=x.shape[-1], name=f"{name}_1_conv")
     y = activate(y, kind=config.activation, name=f"{name}_act")
-    y = conv(y, filters=x.shape[-1], dtype=dtype, name=f"{name}_2_conv")
+    y = conv(y, filters=x.shape[-1], variance=_QUIET, dtype=dtype, name=f"{name}_2_conv")
     return keras.layers.Add(dtype=dtype, name=name)([x, y])
 
 

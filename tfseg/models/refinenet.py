@@ -20,6 +20,7 @@ from tfseg.models.encoded import EncodedConfig
 
 _STRIDES = (32, 16, 8, 4)
 _POOL = 5  # edge length of the chained pooling's windows
+_QUIET = 0.1  # initial variance of what is added to a map: else each sum doubles it
 
 
 class RefineNetConfig(EncodedConfig):
@@ -89,7 +90,8 @@ def _residual_unit(x: Any, config: RefineNetConfig, *, name: str) -> Any:
     y = x
     for number in (1, 2):
         y = activate(y, kind=config.activation, name=f"{name}_{number}_act")
-        y = conv(y, filters=x.shape[-1], name=f"{name}_{number}_conv")
+        variance = 2.0 if number == 1 else _QUIET
+        y = conv(y, filters=x.shape[-1], variance=variance, name=f"{name}_{number}_conv")
     return keras.layers.Add(name=f"{name}_add")([x, y])
 
 
@@ -97,7 +99,7 @@ def _fuse(paths: list[Any], filters: int, *, name: str) -> Any:
     """Multi-resolution fusion: convolve to as many channels, resize to the first, sum."""
     maps = []
     for index, x in enumerate(paths):
-        x = conv(x, filters=filters, name=f"{name}{index + 1}_conv")
+        x = conv(x, filters=filters, variance=1.0 / len(paths), name=f"{name}{index + 1}_conv")
         maps.append(resize_like(x, maps[0], name=f"{name}{index + 1}_up") if maps else x)
     return keras.layers.Add(name=f"{name}_sum")(maps)
 
@@ -108,6 +110,6 @@ def _chained_pooling(x: Any, config: RefineNetConfig, *, name: str) -> Any:
     links = [x]
     for number in range(config.crp_stages):
         x = downsample(x, stride=1, size=_POOL, name=f"{name}_pool{number + 1}")
-        x = conv(x, filters=x.shape[-1], name=f"{name}_conv{number + 1}")
+        x = conv(x, filters=x.shape[-1], variance=_QUIET, name=f"{name}_conv{number + 1}")
         links.append(x)
     return keras.layers.Add(name=f"{name}_sum")(links)
