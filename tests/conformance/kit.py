@@ -33,7 +33,7 @@ CASES: dict[str, Case] = {
     "fcn32s": Case({"base_filters": 4, "fc_factor": 4, "upsampling": "learned"}, edge=64),
     "fcn16s": Case({"base_filters": 4, "fc_factor": 4}, edge=64),
     "fcn8s": Case({"base_filters": 4, "fc_factor": 4}, edge=64),
-    "tran_fcn": Case({"base_filters": 8, "norm": "mvn"}, edge=24),
+    "tran_fcn": Case({"base_filters": 4}),
     "nie_fcn3d": Case({"base_filters": 4, "fusion": "branch"}),
     "dilated_fcn_ild": Case({"base_filters": 4, "rates": (1, 1, 2, 3, 5)}),
     "fcn_preproc_resnet": Case({"base_filters": 4, "blocks": (1, 2, 1)}, edge=32),

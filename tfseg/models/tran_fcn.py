@@ -3,7 +3,8 @@
 Fifteen 3x3 convolutions at four scales, each normalised after its activation; class scores of
 the three coarser scales are averaged on the way up. With ``faithful=True`` it is the author's:
 64 to 512 channels and mean-variance normalisation, which is instance normalisation without gain
-and shift. The default is narrower, and learns gain and shift.
+and shift, of the image, too. The default is narrower, learns gain and shift, and leaves the image
+as it is preprocessed: of a flat one, normalisation would leave nothing but rounding errors.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ class TranFCNConfig(ModelConfig):
 
     Attributes:
         base_filters: channels of the finest scale, which double with each scale.
-        norm: after each activation; ``mvn`` is the paper's, without gain and shift.
+        norm: after each activation; ``mvn`` is the paper's, without gain and shift, and also
+            comes before the first convolution.
         activation: after each convolution.
         dropout: at the end of the two coarsest scales.
     """
@@ -59,7 +61,9 @@ def build_tran_fcn(
     Any input size of 5 voxels or more fits.
     """
     inputs = keras.Input(input_shape, name="image")
-    x = _mean_variance(inputs, name="image_norm")
+    x = inputs
+    if config.norm == "mvn":
+        x = _mean_variance(x, name="image_norm")
     x = ZeroMargin(_MARGIN, name="pad")(x)
     ends = []
     for scale, count in enumerate(_CONVS):
