@@ -5,7 +5,7 @@ of the one before: residual units, fusion, and chained pooling, which adds what 
 neighbourhoods hold. The paper normalises nothing after the encoder. With ``faithful=True``:
 ResNet-101 of width 64 with batch normalisation, 512 channels for the coarsest map and 256 for the
 others, and two chained poolings, as in the paper's figure (the authors' code has
-``crp_stages=4``). The default is ResNet-18, half as wide, with instance normalisation in the
+``crp_stages=4``). The default is a narrower ResNet-18 with instance normalisation, in the
 decoder, too: without any, training at the usual rates diverges.
 """
 
@@ -40,11 +40,12 @@ class RefineNetConfig(EncodedConfig):
         "base_filters": 64,
         "norm": "batch",
         "activation": "relu",
+        "head_factor": 4,
         "norm_decoder": False,
         "dropout": 0.5,
     }
 
-    head_factor: Annotated[int, Field(ge=1, le=16)] = 4
+    head_factor: Annotated[int, Field(ge=1, le=16)] = 2
     crp_stages: Annotated[int, Field(ge=1, le=8)] = 2
     norm_decoder: bool = True
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
