@@ -14,7 +14,14 @@ from tfseg.models.registry import _by_name
 NETWORKS = [(name, rank) for name, info in MODELS.items() for rank in info.dims]
 
 
-@pytest.mark.parametrize(("name", "rank"), NETWORKS)
+COUNTED = [
+    # Building all of them takes minutes; the rest is counted by `make conformance`.
+    pytest.param(name, rank, marks=() if name in {"unet", "pspnet"} else pytest.mark.slow)
+    for name, rank in NETWORKS
+]
+
+
+@pytest.mark.parametrize(("name", "rank"), COUNTED)
 def test_listed_parameters_are_the_built_ones(name, rank):
     with keras.StatelessScope(initialize_variables=False):
         model = build(name, (None,) * rank + (1,), 2)
