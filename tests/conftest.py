@@ -9,7 +9,7 @@ import pytest
 
 # Before any test imports TensorFlow: what the command line sets, and quiet logs.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"

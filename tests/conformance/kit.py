@@ -82,8 +82,21 @@ CASES: dict[str, Case] = {
 SEGMENTERS = {name: info for name, info in MODELS.items() if info.kind == "segmentation"}
 NETWORKS = [(name, rank) for name, info in SEGMENTERS.items() for rank in info.dims]
 
+# One of each family goes through the cheapest promises every time; `make conformance` sends all.
+EVERY_TIME = {"unet", "pspnet", "fcn8s", "segnet", "attention_unet", "vnet", "kidnet", "acnn"}
+
+
+def marks_of(name: str) -> tuple[Any, ...]:
+    """Return what marks the tests of a network that is not tested every time."""
+    return () if name in EVERY_TIME else (pytest.mark.slow,)
+
+
 every_network = pytest.mark.parametrize(
-    ("name", "rank"), NETWORKS, ids=[f"{name}-{rank}d" for name, rank in NETWORKS]
+    ("name", "rank"),
+    [
+        pytest.param(name, rank, id=f"{name}-{rank}d", marks=marks_of(name))
+        for name, rank in NETWORKS
+    ],
 )
 
 

@@ -1,6 +1,7 @@
 """What every network of the registry promises, in every rank it is offered in.
 
-The cheapest promises are tested every time; the others, marked slow, by `make conformance`.
+The cheapest promises of one network a family are tested every time; all promises of all networks,
+marked slow, by `make conformance`.
 """
 
 import keras
@@ -13,6 +14,7 @@ from kit import (
     divisor_of,
     every_network,
     images,
+    marks_of,
     outputs_of,
     shape_of,
     small,
@@ -79,7 +81,7 @@ NORMED = [
         rank,
         norm,
         id=f"{name}-{rank}d-{norm}",
-        marks=[] if norm == norms(name)[0] else pytest.mark.slow,
+        marks=marks_of(name) if norm == norms(name)[0] else (pytest.mark.slow,),
     )
     for name, info in SEGMENTERS.items()
     for rank in info.dims

@@ -7,6 +7,9 @@ import pytest
 from tfseg.errors import ConfigError
 from tfseg.models.backbones import ENCODERS, encoder
 
+pytestmark = pytest.mark.slow  # dozens of deep networks are built
+
+
 # Deep members add blocks, no other parts, and time.
 DEEP = {"vgg19", "resnet34", "resnet101", "resnet152", "resnet101_v1", "resnet152_v1"}
 SHALLOW = [name for name in ENCODERS if name not in DEEP | {"densenet161"}]

@@ -7,6 +7,9 @@ import tensorflow as tf
 
 from tfseg.models import MODELS, build
 
+pytestmark = pytest.mark.slow  # dozens of deep networks are built
+
+
 BACKBONES = [
     (name, rank)
     for name, info in MODELS.items()

@@ -7,6 +7,8 @@ import pytest
 from tfseg.errors import ConfigError
 from tfseg.models import build
 
+pytestmark = pytest.mark.slow  # dozens of deep networks are built
+
 
 def published(name, size, classes=1000, rank=2, channels=3, **options):
     """The paper's form without its numbers: shapes and counts need no memory."""
