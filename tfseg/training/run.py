@@ -87,7 +87,8 @@ def plan_run(
         plan = fit_patch(plan, network.divisor(plan.dims))
     loss = build_loss(config.loss)
     loss.map_maker()
-    loss.check(plan.patch_size, plan.num_classes, len(plan.channels))
+    if not config.replicas:  # the check starts TensorFlow, and logical devices come before that
+        loss.check(plan.patch_size, plan.num_classes, len(plan.channels))
     return Setup(config.model_copy(update={"options": options}), plan)
 
 
@@ -125,6 +126,7 @@ def train_run(setup: Setup, folder: Path, *, resume: bool, track: Track) -> Mani
         config, prepared[: len(training)], plan, track
     )
     strategy = open_strategy(config.replicas)
+    loss.check(plan.patch_size, plan.num_classes, len(plan.channels))
     replicas = strategy.num_replicas_in_sync
     if plan.batch_size % replicas:
         raise ConfigError(

@@ -45,10 +45,10 @@ def test_bad_input_weights_that_do_not_fit(tfseg, tmp_path, balls, tiny):
     file.write_text("not weights")
     code, _, err = tfseg(
         "train", "--model", "unet", "--data", balls, "--run", "run", *tiny,
-        "--set", f"loss=perceptual_vgg16(weights='{file}')",
+        "--set", "loss=perceptual_vgg16(weights='notes.h5')",
     )  # fmt: skip
     assert code == 2
     assert err.count("\n") == 1
     assert "must fit VGG16 without its classifier" in err
-    assert str(file) in err
+    assert "notes.h5" in err
     assert list(tmp_path.iterdir()) == [file]
