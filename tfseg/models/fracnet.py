@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import keras
 from pydantic import Field
 
-from tfseg.layers import activate, conv_norm_act, downsample, normalise, transposed_conv
+from tfseg.layers import activate, double_conv, downsample, normalise, transposed_conv
 from tfseg.models.config import ModelConfig, output_logits
 
 
@@ -46,11 +46,12 @@ def build_fracnet(
     """
     config.check_size(input_shape[:-1])
     inputs = keras.Input(input_shape, name="image")
+    style: dict[str, Any] = {"norm": config.norm, "activation": config.activation}
     skips, x = [], inputs
     for level in range(config.depth):
         if level:
             x = downsample(x, stride=2, name=f"pool{level}")
-        x = _convs(x, config, level, name=f"encoder{level}")
+        x = double_conv(x, filters=config.base_filters * 2**level, name=f"encoder{level}", **style)
         skips.append(x)
     for level in reversed(range(config.depth - 1)):
         x = transposed_conv(
@@ -63,17 +64,5 @@ def build_fracnet(
         x = normalise(x, kind=config.norm, name=f"up{level}_norm")
         x = activate(x, kind=config.activation, name=f"up{level}_act")
         x = keras.layers.Concatenate(name=f"up{level}_concat")([skips[level], x])
-        x = _convs(x, config, level, name=f"decoder{level}")
+        x = double_conv(x, filters=config.base_filters * 2**level, name=f"decoder{level}", **style)
     return keras.Model(inputs, output_logits(x, num_classes, name="logits"), name="fracnet")
-
-
-def _convs(x: Any, config: FracNetConfig, level: int, *, name: str) -> Any:
-    for number in (1, 2):
-        x = conv_norm_act(
-            x,
-            filters=config.base_filters * 2**level,
-            norm=config.norm,
-            activation=config.activation,
-            name=f"{name}_{number}",
-        )
-    return x

@@ -8,35 +8,29 @@ known to us. ``faithful=True`` has batch normalisation and ReLU.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from functools import partial
+from typing import Annotated, Any, ClassVar
 
 import keras
 from pydantic import Field
 
-from tfseg.layers import conv_norm_act, downsample, resize_like, transposed_conv
-from tfseg.models.config import ModelConfig, output_logits
+from tfseg.layers import double_conv, resize_like
+from tfseg.models.config import output_logits
+from tfseg.models.u_shape import UShapeConfig, u_shape
 
 
-class UNet3DDSConfig(ModelConfig):
+class UNet3DDSConfig(UShapeConfig):
     """Options of :func:`build_unet3d_ds`.
 
     Attributes:
         base_filters: channels of the finest level; twice as many a level down.
-        depth: number of levels, the bottom included.
         deep_supervision: train every level's logits, too.
     """
 
     paper: ClassVar[dict[str, Any]] = {"norm": "batch", "activation": "relu"}
 
     base_filters: Annotated[int, Field(ge=1, le=512)] = 16
-    depth: Annotated[int, Field(ge=2, le=7)] = 5
-    norm: Literal["instance", "batch", "none"] = "instance"
-    activation: Literal["relu", "leaky_relu"] = "leaky_relu"
     deep_supervision: bool = True
-
-    def divisor(self, rank: int) -> tuple[int, ...]:
-        """Return what each axis of the input must be divisible by."""
-        return (2 ** (self.depth - 1),) * rank
 
 
 def build_unet3d_ds(
@@ -52,34 +46,14 @@ def build_unet3d_ds(
     """
     config.check_size(input_shape[:-1])
     inputs = keras.Input(input_shape, name="image")
-    skips, x = [], inputs
-    for level in range(config.depth):
-        if level:
-            x = downsample(x, stride=2, name=f"pool{level}")
-        x = _convs(x, config, level, name=f"encoder{level}")
-        skips.append(x)
-    heads: list[Any] = []
-    for level in reversed(range(config.depth - 1)):
-        x = transposed_conv(x, filters=config.base_filters * 2**level, stride=2, name=f"up{level}")
-        x = keras.layers.Concatenate(name=f"up{level}_concat")([skips[level], x])
-        x = _convs(x, config, level, name=f"decoder{level}")
+    maps = u_shape(inputs, config, encoder_block=partial(double_conv, **config.style))
+    heads = []
+    for level, x in enumerate(maps):
         head = output_logits(x, num_classes, name=f"logits{level}_coarse")
-        heads.insert(0, resize_like(head, inputs, dtype="float32", name=f"logits{level}"))
+        heads.append(resize_like(head, inputs, dtype="float32", name=f"logits{level}"))
     fused = heads[0]
     if len(heads) > 1:
         fused = keras.layers.Concatenate(dtype="float32", name="fusion_concat")(heads)
     fused = output_logits(fused, num_classes, name="logits")
     outputs = [fused, *heads] if config.deep_supervision else fused
     return keras.Model(inputs, outputs, name="unet3d_ds")
-
-
-def _convs(x: Any, config: UNet3DDSConfig, level: int, *, name: str) -> Any:
-    for number in (1, 2):
-        x = conv_norm_act(
-            x,
-            filters=config.base_filters * 2**level,
-            norm=config.norm,
-            activation=config.activation,
-            name=f"{name}_{number}",
-        )
-    return x
