@@ -34,7 +34,7 @@ def test_opens_with_the_two_commands_and_they_exist() -> None:
     targets = [line.split()[1] for line in first if line.startswith("make ")]
     assert targets == ["demo", "test"]
     makefile = (ROOT / "Makefile").read_text()
-    for target in re.findall(r"`?make ([a-z]+)", README):
+    for target in re.findall(r"(?:`|^)make ([a-z]+)", README, flags=re.MULTILINE):
         assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), target
 
 

@@ -40,7 +40,12 @@ class Term:
     def __str__(self) -> str:
         options = ", ".join(f"{name}={value!r}" for name, value in self.options.items())
         call = f"{self.info.name}({options})" if options else self.info.name
-        return call if self.weight == 1 else f"{self.weight!r}*{call}"
+        return call if self.weight == 1 else f"{_short(self.weight)}*{call}"
+
+
+def _short(number: float) -> str:
+    """Return the shortest text that reads back as the number: 2, not 2.0."""
+    return repr(int(number)) if number.is_integer() and abs(number) < 1e15 else repr(number)
 
 
 def parse_loss(text: str) -> tuple[Term, ...]:

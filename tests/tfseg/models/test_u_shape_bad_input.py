@@ -24,7 +24,7 @@ from tfseg.cli.main import run
         ("segresnet", "dropout=1.0", "less than 1", "got 1.0"),
         ("segresnet", "encoder=1,2,2", "one level fewer than encoder, (1, 2, 2)", "got (1, 1, 1)"),
         ("nonlocal_unet", "heads=5", "must divide the 256 channels", "got 5"),
-        ("kidnet", "activation=gelu", "'relu' or 'leaky_relu'", "got 'gelu'"),
+        ("kidnet", "activation=gelu", "'relu', 'leaky_relu' or 'elu'", "got 'gelu'"),
         ("fracnet", "widht=8", "no setting is called", "'widht'"),
     ],
 )
