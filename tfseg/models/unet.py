@@ -26,11 +26,14 @@ class UNetConfig(ModelConfig):
     Attributes:
         base_filters: channels of the finest level; each level below has twice as many, up to
             ``max_filters``.
+        max_filters: channels of a level at most.
         depth: number of levels, the bottom included.
         convs: convolutions a level.
+        padding: ``same`` keeps the size; ``valid`` takes the border off with every convolution.
         pooling: ``stride`` (strided convolution) or ``max``.
         strides: pooling factor per axis of each of the depth - 1 poolings; ``None`` is 2 on
             every axis. Anisotropic volumes want 1 along thick slices at first.
+        dropout: rate on the two coarsest levels of the encoder.
         deep_supervision: train with a further output at every level but the two coarsest, the
             bottom and the one above it (Lee et al. 2014, arXiv:1409.5185; weights halve with
             each level).
