@@ -24,6 +24,7 @@ from tfseg.losses.registry import LossInfo
 from tfseg.losses.settings import LossSettings
 from tfseg.plan import first_problem
 
+LabelGroups = Sequence[Sequence[int] | None]
 MapMaker = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 
@@ -200,6 +201,7 @@ def supervised_loss(
     *,
     image: tf.Tensor | None = None,
     voxel_map: tf.Tensor | None = None,
+    groups: LabelGroups = (),
 ) -> tf.Tensor:
     """Return the weighted sum of a loss over training outputs (deep supervision), (batch,).
 
@@ -210,25 +212,46 @@ def supervised_loss(
         loss: of one output.
         labels: (batch, [z,] y, x) integers.
         outputs: logits of each output, the full one first; sizes divide the labels'.
-        weights: one for each output at least; cut to their number and scaled to sum 1.
+        weights: one for each output at least; cut to their number and scaled to sum 1. An output
+            of weight 0 is not computed.
         image: the network's input.
         voxel_map: the map that the loss needs.
+        groups: for each output, its class of each label value, or ``None`` where the labels are
+            its classes; empty where they are for all.
 
     Raises:
         ConfigError: fewer weights than outputs.
     """
-    values = []
-    for logits in outputs:
+    if len(weights) < len(outputs):
+        raise ConfigError(
+            f"deep supervision needs one weight an output; got {len(weights)} weights for "
+            f"{len(outputs)} outputs."
+        )
+    values, used = [], []
+    for index, (logits, weight) in enumerate(zip(outputs, weights, strict=False)):
+        if not weight:
+            continue
+        used.append(weight)
         cut = _to_grid_of(labels, logits)
         values.append(
             loss.per_sample(
-                labels[cut],
+                regrouped(labels[cut], groups[index] if groups else None),
                 logits,
                 image=None if image is None else image[cut],
                 voxel_map=None if voxel_map is None else voxel_map[cut],
             )
         )
-    return deep_supervision_sum(values, weights[: len(outputs)])
+    return deep_supervision_sum(values, used)
+
+
+def regrouped(labels: tf.Tensor, group: Sequence[int] | None) -> tf.Tensor:
+    """Return each label's entry of ``group``; values outside it, such as ignored ones, stay."""
+    if group is None:
+        return labels
+    table = tf.constant(group, labels.dtype)
+    known = (labels >= 0) & (labels < len(group))
+    inside = tf.where(known, labels, tf.zeros_like(labels))
+    return tf.where(known, tf.gather(table, tf.cast(inside, tf.int32)), labels)
 
 
 def _to_grid_of(labels: tf.Tensor, logits: tf.Tensor) -> tuple[slice, ...]:

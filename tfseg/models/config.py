@@ -3,12 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
 from tfseg.errors import ConfigError
 from tfseg.layers import conv
+
+
+@dataclass(frozen=True)
+class Stage:
+    """An equal share of a run, in which a part of a network is trained.
+
+    Attributes:
+        prefix: layers whose names start with it learn; all others keep weights and statistics.
+            Empty is all.
+        loss_weights: of each training output, in the order of the network's outputs; one of
+            weight 0 is not computed.
+    """
+
+    prefix: str
+    loss_weights: tuple[float, ...]
 
 
 class ModelConfig(BaseModel):
@@ -26,6 +42,22 @@ class ModelConfig(BaseModel):
     def divisor(self, rank: int) -> tuple[int, ...]:
         """Return what each of the ``rank`` axes of the input must be divisible by."""
         return (1,) * rank
+
+    def training_stages(self) -> tuple[Stage, ...]:
+        """Return what is trained in which part of a run, in order; one stage at least.
+
+        Empty: everything always, with the loss weights of the registry.
+        """
+        return ()
+
+    def label_groups(self, num_classes: int) -> tuple[tuple[int, ...] | None, ...]:
+        """Return for each training output which of its classes a label value belongs to.
+
+        A tuple has an entry for each label value: with three, (0, 1, 1) is background against
+        the rest. ``None`` is the labels as they are. Empty: all outputs take those.
+        """
+        del num_classes
+        return ()
 
     def check_size(self, spatial: Sequence[int | None]) -> None:
         """Refuse an input size that :meth:`divisor` does not divide; unknown sizes pass.

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 
 from tfseg.config import TrainConfig
+from tfseg.errors import ConfigError
 from tfseg.losses import build_loss, fill_frequencies, wants_frequencies
 from tfseg.losses.loss import SegmentationLoss
+from tfseg.models.config import ModelConfig
 from tfseg.pipeline.cache import PreparedCase, with_voxel_maps
 from tfseg.plan import Plan
 
@@ -42,6 +44,29 @@ def prepare_loss(
             cases, make, key, plan, lambda waiting: track(waiting, "Preparing voxel weights")
         )
     return config, loss, cases
+
+
+def check_loss(loss: SegmentationLoss, network: ModelConfig, plan: Plan) -> None:
+    """Refuse a loss that does not fit all training outputs of a network. Computes nothing.
+
+    Raises:
+        ConfigError: e.g. a class weight for each label, where an output has groups of labels.
+    """
+    loss.check(plan.patch_size, plan.num_classes, len(plan.channels))
+    grouped = [group for group in network.label_groups(plan.num_classes) if group is not None]
+    if grouped and loss.map_maker():
+        raise ConfigError(
+            "a loss with a map of voxel weights must have the same labels at every training "
+            f"output; got {loss.expression!r}, and this network's stages learn groups of labels. "
+            "Use a loss without a map."
+        )
+    for classes in sorted({max(group) + 1 for group in grouped} - {plan.num_classes}):
+        try:
+            loss.check(plan.patch_size, classes, len(plan.channels))
+        except ConfigError as error:
+            raise ConfigError(
+                f"the loss must fit a stage that learns {classes} groups of labels, too: {error}"
+            ) from error
 
 
 def class_frequencies(

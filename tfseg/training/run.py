@@ -57,6 +57,9 @@ def plan_run(
     Raises:
         InputError: data, plan or options that do not fit; nothing was written.
     """
+    from tfseg.training.objective import check_loss
+    from tfseg.training.stages import check_epochs
+
     dataset = open_dataset(config.data)
     fold = None if config.fold == "all" else config.fold
     training, _ = dataset.split(fold, config.seed)
@@ -87,8 +90,9 @@ def plan_run(
         plan = fit_patch(plan, network.divisor(plan.dims))
     loss = build_loss(config.loss)
     loss.map_maker()
+    check_epochs(network.training_stages(), config.epochs)
     if not config.replicas:  # the check starts TensorFlow, and logical devices come before that
-        loss.check(plan.patch_size, plan.num_classes, len(plan.channels))
+        check_loss(loss, network, plan)
     return Setup(config.model_copy(update={"options": options}), plan)
 
 
@@ -104,11 +108,14 @@ def train_run(setup: Setup, folder: Path, *, resume: bool, track: Track) -> Mani
     from tfseg.cli.console import note
     from tfseg.training.devices import gpu_count, open_strategy, seed_everything
     from tfseg.training.memory import check_memory
-    from tfseg.training.objective import prepare_loss
+    from tfseg.training.objective import check_loss, prepare_loss
+    from tfseg.training.stages import check_epochs
     from tfseg.training.trainer import Trainer
     from tfseg.training.weights import load_weights
 
     config, plan = setup.config, setup.plan
+    network = model_config(config.model, **config.options)
+    check_epochs(network.training_stages(), config.epochs)
     dataset = open_dataset(config.data)
     fold = None if config.fold == "all" else config.fold
     training, held_out = dataset.split(fold, config.seed)
@@ -126,7 +133,7 @@ def train_run(setup: Setup, folder: Path, *, resume: bool, track: Track) -> Mani
         config, prepared[: len(training)], plan, track
     )
     strategy = open_strategy(config.replicas)
-    loss.check(plan.patch_size, plan.num_classes, len(plan.channels))
+    check_loss(loss, network, plan)
     replicas = strategy.num_replicas_in_sync
     if plan.batch_size % replicas:
         raise ConfigError(
@@ -156,6 +163,8 @@ def train_run(setup: Setup, folder: Path, *, resume: bool, track: Track) -> Mani
         loss=loss,
         loss_weights=model_info(config.model).loss_weights,
         folder=folder,
+        stages=network.training_stages(),
+        groups=network.label_groups(plan.num_classes),
     )
     if resume and (folder / "checkpoints" / "last.npz").exists():
         trainer.resume()
@@ -163,7 +172,7 @@ def train_run(setup: Setup, folder: Path, *, resume: bool, track: Track) -> Mani
         versions=_versions(tf.__version__, keras.__version__),
         format="run",
         model=config.model,
-        config=model_config(config.model, **config.options).model_dump(mode="json"),
+        config=network.model_dump(mode="json"),
         plan=plan,
     )
     # Everything that can be refused has been: only now does the run appear on disk.

@@ -29,7 +29,8 @@ class Progress:
         elapsed_s: seconds of training so far, over all sessions.
         epoch_s: seconds of the last epoch, its validation included.
         best: best validation Dice so far; -1 before the first.
-        best_epoch: when that was.
+        best_epoch: when that was; or when the stage began, if that was later.
+        stage: of the last epoch, where a network is trained in stages.
         history: one record an epoch, the rows of ``history.csv``.
     """
 
@@ -38,6 +39,7 @@ class Progress:
     epoch_s: float = 0.0
     best: float = -1.0
     best_epoch: int = 0
+    stage: int = 0
     history: list[dict[str, float | int | None]] = field(default_factory=list)
 
 

@@ -20,20 +20,21 @@ import numpy as np
 import tensorflow as tf
 
 from tfseg.config import TrainConfig
-from tfseg.errors import ConfigError, DivergedError
+from tfseg.errors import DivergedError
 from tfseg.files import atomic_path
 from tfseg.inference.backends.keras_run import KerasBackend
 from tfseg.inference.sliding import segment_array
-from tfseg.losses.loss import SegmentationLoss, supervised_loss
+from tfseg.losses.loss import LabelGroups, SegmentationLoss, supervised_loss
 from tfseg.metrics import ClassCounts, confusion, dice
 from tfseg.models import inference_model
-from tfseg.models.backbones import find_encoders
+from tfseg.models.config import Stage
 from tfseg.pipeline.batches import patch_batches
 from tfseg.pipeline.cache import PreparedCase
 from tfseg.pipeline.patches import PatchSampler
 from tfseg.training.logs import write_history
 from tfseg.training.progress import TrainingDisplay
 from tfseg.training.schedule import poly_rate, run_progress, time_is_up
+from tfseg.training.stages import TrainedParts
 from tfseg.training.state import Progress, load_state, save_state
 
 _CHECK_EVERY = 10  # steps between looks at the loss: each look waits for the device
@@ -50,8 +51,10 @@ class Trainer:
         sampler: draws training patches.
         validation: held-out cases, prepared; may be empty.
         loss: of one output.
-        loss_weights: of the model's outputs.
+        loss_weights: of the model's outputs, where there are no stages.
         folder: the run folder.
+        stages: what is trained one after the other; empty is everything at once.
+        groups: of the labels that each output learns; empty is the labels as they are.
     """
 
     model: Any
@@ -62,12 +65,13 @@ class Trainer:
     loss: SegmentationLoss
     loss_weights: Sequence[float]
     folder: Path
+    stages: Sequence[Stage] = ()
+    groups: LabelGroups = ()
 
     def __post_init__(self) -> None:
         with self.strategy.scope():
             self.optimizer = make_optimizer(self.config, self.model)
-        self._encoder = encoder_layers(self.model) if self.config.freeze else []
-        self._frozen = False
+        self._parts = TrainedParts(self.model, self.stages, self.config.freeze)
         self._inference = inference_model(self.model)
         self._backend = KerasBackend(self._inference)
         self._step = tf.function(self._distributed_step, reduce_retracing=False)
@@ -89,7 +93,8 @@ class Trainer:
         """Train until epochs, time budget or patience end it; return the counters.
 
         The best network is ``model.keras`` in the run folder, the last state
-        ``checkpoints/last.npz``.
+        ``checkpoints/last.npz``. Of a network that is trained in stages, the full output means
+        something in the last stage only: there validation and patience begin.
 
         Raises:
             DivergedError: the loss is not finite; the last good checkpoint stays.
@@ -98,11 +103,11 @@ class Trainer:
         writer = tf.summary.create_file_writer(str(self.folder / "tensorboard"))
         with TrainingDisplay() as display, writer.as_default():
             while progress.epoch < config.epochs:
-                if progress.epoch and time_is_up(
-                    progress.elapsed_s, progress.epoch_s, config.time_budget_s
-                ):
+                whole = progress.epoch and self._parts.is_last(progress.stage)
+                if whole and time_is_up(progress.elapsed_s, progress.epoch_s, config.time_budget_s):
                     break
-                if config.patience and progress.epoch - progress.best_epoch >= config.patience:
+                waited = progress.epoch - progress.best_epoch
+                if whole and config.patience and waited >= config.patience:
                     break
                 self._epoch(display)
         writer.close()
@@ -112,9 +117,9 @@ class Trainer:
         config, progress = self.config, self.progress
         started = time.monotonic()
         done = run_progress(progress.epoch, config.epochs, progress.elapsed_s, config.time_budget_s)
-        rate = poly_rate(config.initial_rate, done)
+        self._enter_stage(done)
+        rate = poly_rate(config.initial_rate, self._parts.stage_progress(progress.stage, done))
         self.optimizer.learning_rate.assign(rate)
-        self._freeze_encoder(progress.epoch < config.freeze)
         loss = self._train_steps(progress.epoch, display)
         progress.epoch += 1
 
@@ -136,19 +141,18 @@ class Trainer:
         left = _time_left(progress, config)
         display.epoch(progress.epoch, loss, mean, left)
 
-    def _freeze_encoder(self, frozen: bool) -> None:
-        """Hold the encoder's weights and statistics, or let them go."""
-        if frozen == self._frozen:
-            return
-        for layer in self._encoder:
-            layer.trainable = not frozen
-        self._frozen = frozen
-        # What a step updates is fixed when it is traced.
-        self._step = tf.function(self._distributed_step, reduce_retracing=False)
+    def _enter_stage(self, done: float) -> None:
+        """Let learn what the next epoch is for; ``done`` is the finished share of the run."""
+        progress = self.progress
+        stage = self._parts.next_stage(progress.stage, progress.epoch, done)
+        if stage != progress.stage:
+            progress.stage, progress.best_epoch = stage, progress.epoch  # patience counts anew
+        if self._parts.switch(stage, progress.epoch):
+            self._step = tf.function(self._distributed_step, reduce_retracing=False)
 
     def _is_validation_epoch(self, elapsed_s: float, epoch_s: float) -> bool:
         """Validate every few epochs and certainly after the last one."""
-        if not self.validation:
+        if not self.validation or not self._parts.is_last(self.progress.stage):
             return False
         last = self.progress.epoch == self.config.epochs or time_is_up(
             elapsed_s, epoch_s, self.config.time_budget_s
@@ -208,9 +212,10 @@ class Trainer:
                 self.loss,
                 labels,
                 outputs,
-                self.loss_weights,
+                self._parts.loss_weights(self.progress.stage, self.loss_weights),
                 image=images,
                 voxel_map=maps[0] if maps else None,
+                groups=self.groups,
             )
             loss = tf.reduce_sum(each) / self.sampler.plan.batch_size
             scaled = self.optimizer.scale_loss(loss)
@@ -261,20 +266,6 @@ class Trainer:
             if figure is not None and name not in {"step", "epoch"}:
                 tf.summary.scalar(name, figure, step=progress.epoch)
         return record
-
-
-def encoder_layers(model: Any) -> list[Any]:
-    """Return the layers with weights of all encoders in a network.
-
-    Raises:
-        ConfigError: there are none, so that nothing could be frozen.
-    """
-    layers = [layer for found in find_encoders(model).values() for layer in found.values()]
-    if not layers:
-        raise ConfigError(
-            f"freeze needs a network with a backbone; {model.name} has none. Leave freeze out."
-        )
-    return layers
 
 
 def make_optimizer(config: TrainConfig, model: Any) -> Any:
