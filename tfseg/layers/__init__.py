@@ -22,6 +22,7 @@ from tfseg.layers.slices import SliceStacks, SlicesToVolume
 from tfseg.layers.units import double_conv, residual_unit
 from tfseg.layers.unpool import MaxPoolWithMask, MaxUnpool
 from tfseg.layers.upsample import nearest_upsample
+from tfseg.layers.views import FuseLogits
 
 __all__ = [
     "AdaptiveAveragePooling",
@@ -29,6 +30,7 @@ __all__ = [
     "CropAt",
     "CropLike",
     "DepthwiseConv3D",
+    "FuseLogits",
     "GlobalAttention",
     "InstanceNormalization",
     "LinearKernel",

@@ -32,13 +32,14 @@ class EncodedConfig(ModelConfig):
         """Arguments that every block takes."""
         return {"norm": self.norm, "activation": self.activation}
 
-    def encode(self, image: Any, output_stride: int) -> Features:
-        """Build the encoder on ``image`` (batch, [z,] y, x, c)."""
+    def encode(self, image: Any, output_stride: int, *, prefix: str = "") -> Features:
+        """Build the encoder on ``image`` (batch, [z,] y, x, c); ``prefix`` goes before names."""
         return encoder(
             image,
             self.backbone,
             output_stride=output_stride,
             base_filters=self.base_filters,
+            prefix=prefix,
             **self.style,
         )
 

@@ -91,24 +91,7 @@ def _build(
     Any input size fits.
     """
     inputs = keras.Input(input_shape, name="image")
-    features = config.encode(_padded(inputs, config), _COARSEST)
-    x = features.last
-    for name, kernel in (("fc6", config.fc_kernel), ("fc7", 1)):
-        x = conv_norm_act(
-            x,
-            filters=config.fc_factor * config.base_filters,
-            kernel=kernel,
-            padding="valid" if config.pad100 else "same",
-            name=name,
-            **config.style,
-        )
-        if config.dropout:
-            x = keras.layers.Dropout(config.dropout, name=f"{name}_dropout")(x)
-    scores = conv(x, filters=num_classes, kernel=1, name=f"score{_COARSEST}")
-    for finer in (16, 8):
-        if finer >= stride:
-            scores = _fuse(scores, features, finer, config)
-    logits = _upsample(scores, inputs, stride, _IMAGE_OFFSET[stride], "logits", config)
+    logits = fcn_logits(inputs, num_classes, config, stride=stride)
     return keras.Model(inputs, logits, name=f"fcn{stride}s")
 
 
@@ -117,28 +100,66 @@ build_fcn16s = partial(_build, 16)
 build_fcn8s = partial(_build, 8)
 
 
-def _padded(image: Any, config: FCNConfig) -> Any:
+def fcn_logits(
+    image: Any, num_classes: int, config: FCNConfig, *, stride: int, prefix: str = ""
+) -> Any:
+    """Return the logits of ``image`` (batch, [z,] y, x, c), at its size, in float32.
+
+    Args:
+        image: of any size.
+        num_classes: channels of the logits.
+        config: of the network.
+        stride: of the finest scores that are added: 32, 16 or 8.
+        prefix: before the layers' names.
+    """
+    features = config.encode(_padded(image, config, f"{prefix}pad"), _COARSEST, prefix=prefix)
+    x = features.last
+    for name, kernel in (("fc6", config.fc_kernel), ("fc7", 1)):
+        x = conv_norm_act(
+            x,
+            filters=config.fc_factor * config.base_filters,
+            kernel=kernel,
+            padding="valid" if config.pad100 else "same",
+            name=f"{prefix}{name}",
+            **config.style,
+        )
+        if config.dropout:
+            x = keras.layers.Dropout(config.dropout, name=f"{prefix}{name}_dropout")(x)
+    scores = conv(x, filters=num_classes, kernel=1, name=f"{prefix}score{_COARSEST}")
+    for finer in (16, 8):
+        if finer >= stride:
+            scores = _fuse(scores, features, finer, config, name=f"{prefix}score{finer}")
+    offset = _IMAGE_OFFSET[stride]
+    return _upsample(scores, image, stride, offset, f"{prefix}logits", config, dtype="float32")
+
+
+def _padded(image: Any, config: FCNConfig, name: str) -> Any:
     if not config.pad100:
         return image
-    return ZeroMargin(_PAD - 1, name="pad")(image)  # the first convolution pads by 1 itself
+    return ZeroMargin(_PAD - 1, name=name)(image)  # the first convolution pads by 1 itself
 
 
-def _fuse(scores: Any, features: Features, stride: int, config: FCNConfig) -> Any:
+def _fuse(scores: Any, features: Features, stride: int, config: FCNConfig, *, name: str) -> Any:
     """Add the scores of the stage of ``stride`` to those of twice that stride."""
-    skip = conv(features.at(stride), filters=scores.shape[-1], kernel=1, name=f"score{stride}")
+    skip = conv(features.at(stride), filters=scores.shape[-1], kernel=1, name=name)
     if config.pad100:
-        scores = _deconv(scores, 2, f"score{stride}_up", config)
-        skip = CropAt(_SKIP_OFFSET[stride], name=f"score{stride}_crop")([skip, scores])
+        scores = _deconv(scores, 2, f"{name}_up", config)
+        skip = CropAt(_SKIP_OFFSET[stride], name=f"{name}_crop")([skip, scores])
     else:
-        scores = _upsample(scores, skip, 2, 0, f"score{stride}_up", config)
-    return keras.layers.Add(name=f"score{stride}_sum")([skip, scores])
+        scores = _upsample(scores, skip, 2, 0, f"{name}_up", config)
+    return keras.layers.Add(name=f"{name}_sum")([skip, scores])
 
 
 def _upsample(
-    scores: Any, reference: Any, stride: int, offset: int, name: str, config: FCNConfig
+    scores: Any,
+    reference: Any,
+    stride: int,
+    offset: int,
+    name: str,
+    config: FCNConfig,
+    dtype: str | None = None,
 ) -> Any:
     """Bring scores to the grid of ``reference``, of which ``offset`` is counted if padded."""
-    dtype = "float32" if name == "logits" else None
     if config.upsampling == "linear":
         return resize_like(scores, reference, dtype=dtype, name=name)
     scores = _deconv(scores, stride, f"{name}_deconv", config, dtype)

@@ -269,6 +269,12 @@ _U_SHAPES_3D = (
         "Jin et al. 2020, doi:10.1016/j.ebiom.2020.103106",
     ),
 )
+_SLICEWISE = (
+    ModelInfo(
+        "fcn_2p5d", "2.5D", "fcn_2p5d:FCN2p5DConfig", "Zhou et al. 2017, doi:10.1002/mp.12480",
+        (3,), output_stride=8, loss_weights=(1.0, 1.0, 1.0, 1.0),
+    ),
+)  # fmt: skip
 
 
 def _backbone(
@@ -322,7 +328,7 @@ def _by_name(*groups: tuple[ModelInfo, ...]) -> dict[str, ModelInfo]:
 
 
 MODELS: dict[str, ModelInfo] = _by_name(
-    _U_SHAPES, _U_VARIANTS, _DENSE, _U_SHAPES_3D, _FCN, _PYRAMID, _UNPOOLING, _BACKBONES
+    _U_SHAPES, _U_VARIANTS, _DENSE, _U_SHAPES_3D, _FCN, _PYRAMID, _UNPOOLING, _SLICEWISE, _BACKBONES
 )
 
 

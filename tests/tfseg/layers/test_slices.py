@@ -40,16 +40,28 @@ def test_back_from_stacks_their_middle_is_the_volume():
     np.testing.assert_array_equal(again, v)
 
 
+@pytest.mark.parametrize("axis", [1, 2])
+@pytest.mark.parametrize("reach", [0, 1])
+def test_across_another_axis_it_is_the_turned_volume_that_is_stacked(axis, reach):
+    v = volumes(2, 5, 3, 4, 2)
+    turned = np.ascontiguousarray(np.moveaxis(v, axis + 1, 1))
+    stacks = SliceStacks(reach, axis)(v)
+    np.testing.assert_array_equal(stacks, SliceStacks(reach)(turned))
+    middle = stacks[..., 2 * reach : 2 * reach + 2]
+    np.testing.assert_array_equal(SlicesToVolume(axis)([middle, v]), v)
+
+
 def test_a_volume_of_one_slice():
     v = volumes(1, 1, 2, 2, 1)
     np.testing.assert_array_equal(SliceStacks()(v)[..., 0], v[0, ..., 0])
 
 
-def test_sizes_may_be_left_open_and_a_saved_pair_answers_the_same(tmp_path):
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_sizes_may_be_left_open_and_a_saved_pair_answers_the_same(axis, tmp_path):
     inputs = keras.Input((None, None, None, 2))
-    stacks = SliceStacks(2, name="stacks")(inputs)
+    stacks = SliceStacks(2, axis, name="stacks")(inputs)
     assert stacks.shape == (None, None, None, 10)
-    outputs = SlicesToVolume(name="back")([stacks, inputs])
+    outputs = SlicesToVolume(axis, name="back")([stacks, inputs])
     assert outputs.shape == (None, None, None, None, 10)
     model = keras.Model(inputs, outputs)
     model.save(tmp_path / "model.keras")
@@ -62,6 +74,7 @@ def test_sizes_may_be_left_open_and_a_saved_pair_answers_the_same(tmp_path):
 
 def test_known_sizes_are_known_after_too():
     inputs = keras.Input((6, 4, 5, 1), batch_size=2)
-    stacks = SliceStacks()(inputs)
-    assert stacks.shape == (12, 4, 5, 3)
-    assert SlicesToVolume()([stacks, inputs]).shape == (2, 6, 4, 5, 3)
+    for axis, shape in enumerate([(12, 4, 5, 3), (8, 6, 5, 3), (10, 6, 4, 3)]):
+        stacks = SliceStacks(axis=axis)(inputs)
+        assert stacks.shape == shape
+        assert SlicesToVolume(axis)([stacks, inputs]).shape == (2, 6, 4, 5, 3)
