@@ -21,6 +21,9 @@ def datasets(as_json: bool) -> None:
                     "layout": adapter.layout,
                     "dims": adapter.dims,
                     "reference": adapter.reference,
+                    "licence": adapter.licence,
+                    "registration": adapter.registration,
+                    "ids": adapter.ids or (adapter.name,),
                 }
                 for adapter in ADAPTERS
             ]
@@ -28,7 +31,7 @@ def datasets(as_json: bool) -> None:
         return
     print_table(
         "Data set layouts",
-        ("name", "title", "dims", "recognised by", "reference"),
+        ("name", "title", "dims", "recognised by", "reference", "licence"),
         [
             (
                 adapter.name,
@@ -36,6 +39,7 @@ def datasets(as_json: bool) -> None:
                 str(adapter.dims),
                 adapter.layout,
                 adapter.reference,
+                adapter.licence + (" (registration)" if adapter.registration else ""),
             )
             for adapter in ADAPTERS
         ],

@@ -5,14 +5,26 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from tfseg.datasets import drive, msd
+from tfseg.datasets import bids, body, brain, drive, eye, folders, heart, msd, nnunet, thorax
 from tfseg.datasets.base import Adapter, Case, Dataset
 from tfseg.errors import DataError
 
 __all__ = ["ADAPTERS", "Adapter", "Case", "Dataset", "open_dataset"]
 
 # In the order they are tried; the most specific layout first.
-ADAPTERS: tuple[Adapter, ...] = (msd.ADAPTER, drive.ADAPTER)
+ADAPTERS: tuple[Adapter, ...] = (
+    *folders.ADAPTERS[:1],  # a table of cases says itself what it is
+    *nnunet.ADAPTERS,
+    msd.ADAPTER,
+    *bids.ADAPTERS,
+    drive.ADAPTER,
+    *eye.ADAPTERS,
+    *brain.ADAPTERS,
+    *thorax.ADAPTERS,
+    *heart.ADAPTERS,
+    *body.ADAPTERS,
+    *folders.ADAPTERS[1:],
+)
 
 
 def open_dataset(path: str | os.PathLike[str]) -> Dataset:
@@ -30,5 +42,8 @@ def open_dataset(path: str | os.PathLike[str]) -> Dataset:
     for adapter in ADAPTERS:
         if adapter.recognises(root):
             return adapter.open(root)
-    looked_for = "; ".join(f"{adapter.name}: {adapter.layout}" for adapter in ADAPTERS)
-    raise DataError(f"{root}: no known data set layout. Looked for {looked_for}.")
+    known = ", ".join(adapter.name for adapter in ADAPTERS)
+    raise DataError(
+        f"{root}: no known data set layout. Looked for {known}; `tfseg datasets` says what makes "
+        "a folder each of them. Any data can be given as images/ beside labels/, or in a cases.csv."
+    )

@@ -18,10 +18,14 @@ class Case:
 
     Attributes:
         id: unique in the data set; a file-name stem, e.g. ``hippocampus_001``.
-        image: the image file or DICOM folder; channels of one case live in one file here.
+        image: the image file or DICOM folder.
         label: the reference label map, or ``None`` where there is none.
         mask: region in which results count (a field of view), or ``None`` for everywhere.
         split: ``train`` or ``test``, as the publisher split them.
+        channels: further image files, where each file holds a channel; the first is ``image``.
+        parts: further reference files, where each holds one structure; the first is ``label``.
+        group: the patient, where one has several cases: a split never parts them.
+        fold: the publisher's fold of cross-validation, counted from 0, where there is one.
     """
 
     id: str
@@ -29,6 +33,16 @@ class Case:
     label: Path | None = None
     mask: Path | None = None
     split: str = "train"
+    channels: tuple[Path, ...] = ()
+    parts: tuple[Path, ...] = ()
+    group: str = ""
+    fold: int | None = None
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Every file or folder that the case is made of."""
+        named = (self.image, *self.channels, self.label, *self.parts, self.mask)
+        return tuple(path for path in named if path is not None)
 
 
 @dataclass(frozen=True)
@@ -110,27 +124,38 @@ class Dataset:
     def split(self, fold: int | None, seed: int = 0) -> tuple[tuple[Case, ...], tuple[Case, ...]]:
         """Return (training, validation) cases of one fold; ``None`` trains on all of them.
 
-        The folds are disjoint, cover every labelled case once, differ in size by one at most,
-        and depend on the sorted case ids and ``seed`` alone.
+        The publisher's folds are kept where every case has one. Otherwise the folds are
+        disjoint, cover every labelled case once, keep a patient's cases together, differ in
+        size by one patient at most, and depend on the sorted ids and ``seed`` alone.
 
         Raises:
-            ConfigError: no such fold, or fewer cases than folds.
+            ConfigError: no such fold, or fewer patients than folds.
         """
         cases = sorted(self.labelled, key=lambda case: case.id)
         if fold is None:
             return tuple(cases), ()
-        folds = min(self.folds, len(cases))
-        if folds < 2:
-            raise ConfigError(
-                f"{self.root}: a fold needs at least 2 labelled cases; there are {len(cases)}. "
-                "Use --fold all to train on every case."
-            )
+        if cases and all(case.fold is not None for case in cases):
+            published = {case.id: int(case.fold or 0) for case in cases}
+            folds = max(published.values()) + 1
+        else:
+            published, folds = self._drawn_folds(cases, seed)
         if not 0 <= fold < folds:
             raise ConfigError(f"--fold must be 0 to {folds - 1} or all; got {fold}.")
-        order = np.random.default_rng(seed).permutation(len(cases))
-        held_out = {int(index) for index in order[fold::folds]}
-        training = tuple(case for index, case in enumerate(cases) if index not in held_out)
-        return training, tuple(cases[index] for index in sorted(held_out))
+        training = tuple(case for case in cases if published[case.id] != fold)
+        return training, tuple(case for case in cases if published[case.id] == fold)
+
+    def _drawn_folds(self, cases: list[Case], seed: int) -> tuple[dict[str, int], int]:
+        """Return each case's fold, drawn by patient, and the number of folds."""
+        groups = sorted({case.group or case.id for case in cases})
+        folds = min(self.folds, len(groups))
+        if folds < 2:
+            raise ConfigError(
+                f"{self.root}: a fold needs at least 2 labelled cases; there are {len(groups)}. "
+                "Use --fold all to train on every case."
+            )
+        order = np.random.default_rng(seed).permutation(len(groups))
+        fold_of = {groups[index]: place % folds for place, index in enumerate(order)}
+        return {case.id: fold_of[case.group or case.id] for case in cases}, folds
 
 
 def _mm(volume: Volume) -> str:
@@ -146,9 +171,14 @@ class Adapter:
         title: the layout's full name.
         layout: the files that make a folder this layout, for people and for error messages.
         dims: 3 for volumes, 2 for single images.
-        reference: publication and licence.
+        reference: publication.
+        licence: the terms that the publisher gives the data under.
+        registration: whether the publisher asks who you are before giving the data.
+        ids: the data sets of this layout by the names in the literature; at least ``name``.
         recognises: tells from the content of a folder whether it has the layout.
         open: opens the folder without reading any image; raises DataError naming what is wrong.
+        example: writes a tiny data set of this layout, with as many training cases as said, into
+            an empty folder; what it draws depends on the generator alone.
     """
 
     name: str
@@ -156,5 +186,9 @@ class Adapter:
     layout: str
     dims: int
     reference: str
+    licence: str
     recognises: Callable[[Path], bool] = field(repr=False)
     open: Callable[[Path], Dataset] = field(repr=False)
+    example: Callable[[Path, int, np.random.Generator], None] = field(repr=False)
+    registration: bool = False
+    ids: tuple[str, ...] = ()

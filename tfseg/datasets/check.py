@@ -78,8 +78,8 @@ def _check_case(
     """Return (kind, message) of each problem of a case."""
     found = [
         ("missing", f"{path}: the file is missing. Restore it or remove the case.")
-        for path in (case.image, case.label, case.mask)
-        if path is not None and not path.exists()
+        for path in case.files
+        if not path.exists()
     ]
     if case.split == "train" and case.label is None:
         found.append(("missing", f"case {case.id}: a training case needs a label; none is listed."))

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tfseg.datasets import examples
 from tfseg.datasets.base import Adapter, Case, Dataset
 from tfseg.errors import DataError
 from tfseg.io import read_volume
@@ -104,12 +105,28 @@ def _read_binary(path: Path) -> Volume:
     return volume.with_array((stored != 0).astype(np.uint8))
 
 
+def example(root: Path, cases: int, rng: np.random.Generator) -> None:
+    """Write photographs with vessels and fields of view, and one test photograph."""
+    for number in range(cases + 1):
+        gray, label = examples.picture(rng)
+        half, name = ("training", f"{21 + number}") if number < cases else ("test", "01")
+        base = root / half
+        examples.save_picture(examples.colour(gray), base / f"images/{name}_{half}.tif")
+        view = np.full_like(gray, 255)
+        examples.save_picture(view, base / f"mask/{name}_{half}_mask.gif")
+        if half == "training":
+            examples.save_picture(label * 255, base / f"1st_manual/{name}_manual1.gif")
+
+
 ADAPTER = Adapter(
     name="drive",
     title="DRIVE: retinal vessels",
     layout="training/images/NN_training.tif with training/1st_manual/NN_manual1.gif",
     dims=2,
-    reference="Staal et al. 2004, doi:10.1109/TMI.2004.825627; DRIVE terms of use",
+    reference="Staal et al. 2004, doi:10.1109/TMI.2004.825627",
+    licence="terms of use of the publisher",
+    registration=True,
     recognises=recognises,
     open=open_drive,
+    example=example,
 )

@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from tfseg.datasets import examples
 from tfseg.datasets.base import Adapter, Case, Dataset
+from tfseg.datasets.reading import read_values
 from tfseg.errors import DataError
-from tfseg.files import read_json
+from tfseg.files import read_json, write_json
 from tfseg.io import read_volume, volume_stem
-from tfseg.volume import Volume
 
 _FILE = "dataset.json"
 _MAX_LABELS = 255  # label maps are uint8
@@ -42,6 +43,7 @@ def open_msd(root: Path) -> Dataset:
     if not isinstance(document, dict):
         raise DataError(f"{source}: must hold a JSON object; got {type(document).__name__}.")
     values, labels = _labels(document, source)
+    classes = {value: index for index, value in enumerate(values)}
     training = [_case(root, entry, "train") for entry in _entries(document, "training", source)]
     test = [_case(root, entry, "test") for entry in _entries(document, "test", source)]
     # macOS leaves resource forks named ._x.nii.gz, which some lists name too.
@@ -58,7 +60,7 @@ def open_msd(root: Path) -> Dataset:
         labels=labels,
         cases=tuple(cases),
         read_image=lambda case: read_volume(case.image, allow_2d=False),
-        read_label=lambda case: _read_label(case, values),
+        read_label=lambda case: read_values(case, classes),
         remarks=_remarks(document, len(training), len(test)),
     )
 
@@ -144,29 +146,33 @@ def _remarks(document: dict[str, Any], training: int, test: int) -> tuple[str, .
     return tuple(found)
 
 
-def _read_label(case: Case, values: list[int]) -> Volume:
-    if case.label is None:
-        raise DataError(f"case {case.id}: the data set lists no label for it.")
-    volume = read_volume(case.label, allow_2d=False)
-    if volume.channels != 1:
-        raise DataError(f"{case.label}: a label map has 1 channel; got {volume.channels}.")
-    stored = volume.channel_last()[..., 0]
-    known = np.array(values)
-    # Labels may be stored as float or scaled: a float must be integral to be a label.
-    index = np.searchsorted(known, stored).clip(0, len(known) - 1)
-    wrong = known[index] != stored
-    if wrong.any():
-        raise DataError(
-            f"{case.label}: label values must be among the declared {values}; case {case.id} "
-            f"has {stored[wrong].flat[0]:g} in {int(wrong.sum())} voxels. "
-            f"Correct the label map or declare the value in {_FILE}."
-        )
-    return volume.with_array(index.astype(np.uint8))
-
-
 def _short(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 80 else text[:77] + "..."
+
+
+def example(root: Path, cases: int, rng: np.random.Generator) -> None:
+    """Write scans of two channels in a fourth dimension, and one test scan."""
+    for number in range(1, cases + 2):
+        image, label = examples.draw(rng, 2)
+        half = "Tr" if number <= cases else "Ts"
+        array = np.stack([image, image * 2], axis=-1)
+        examples.save(array, root / f"images{half}/prostate_{number:02d}.nii.gz")
+        if number <= cases:
+            examples.save(label, root / f"labelsTr/prostate_{number:02d}.nii.gz")
+    names = [f"prostate_{number:02d}.nii.gz" for number in range(1, cases + 2)]
+    document = {
+        "name": "PROSTATE",
+        "modality": {"0": "T2", "1": "ADC"},
+        "labels": {"0": "background", "1": "PZ", "2": "TZ"},
+        "numTraining": cases,
+        "numTest": 1,
+        "training": [
+            {"image": f"./imagesTr/{name}", "label": f"./labelsTr/{name}"} for name in names[:-1]
+        ],
+        "test": [f"./imagesTs/{names[-1]}"],
+    }
+    write_json(root / _FILE, document)
 
 
 ADAPTER = Adapter(
@@ -174,7 +180,23 @@ ADAPTER = Adapter(
     title="Medical Segmentation Decathlon",
     layout='dataset.json with a "training" list of image and label files',
     dims=3,
-    reference="Antonelli et al. 2022, arXiv:2106.05735; CC BY-SA 4.0",
+    reference="Antonelli et al. 2022, arXiv:2106.05735",
+    licence="CC BY-SA 4.0",
+    ids=(
+        "msd",
+        "msd_brain",
+        "msd_heart",
+        "lasc2013",
+        "msd_liver",
+        "msd_hippocampus",
+        "msd_prostate",
+        "msd_lung",
+        "msd_pancreas",
+        "msd_hepatic_vessel",
+        "msd_spleen",
+        "msd_colon",
+    ),
     recognises=recognises,
     open=open_msd,
+    example=example,
 )

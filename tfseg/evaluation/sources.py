@@ -90,7 +90,10 @@ def _of_predictions(folder: Path, files: list[Path], data: Path | None) -> Evalu
     dataset = open_dataset(data)
     labelled = [case for case in dataset.cases if case.label is not None]
     # A label map may be named after the case or after its image file.
-    by_name = {volume_stem(case.image): case for case in labelled}
+    stems = [volume_stem(case.image) for case in labelled]
+    by_name = {
+        stem: case for stem, case in zip(stems, labelled, strict=True) if stems.count(stem) == 1
+    }
     by_name.update({case.id: case for case in labelled})
     found: dict[str, Path] = {}
     unmatched = []

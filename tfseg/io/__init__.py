@@ -15,13 +15,16 @@ from tfseg.volume import Volume
 # Suffixes in the order of preference; the writers' are a part of them.
 _NIFTI = (".nii", ".nii.gz")
 _ITK = (".mha", ".mhd", ".nrrd")
-_IMAGE = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".gif", ".bmp")
+_ANALYZE = (".hdr",)
+_IMAGE = (
+    ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".gif", ".bmp", ".ppm", ".pgm", ".ppm.gz", ".pgm.gz",
+)  # fmt: skip
 _DICOM = (".dcm", ".ima")
 
 
 def volume_suffixes() -> tuple[str, ...]:
     """Return every file name suffix that :func:`read_volume` knows, in lower case."""
-    return (*_NIFTI, *_ITK, *_IMAGE, *_DICOM)
+    return (*_NIFTI, *_ITK, *_ANALYZE, *_IMAGE, *_DICOM)
 
 
 def volume_suffix(path: str | os.PathLike[str]) -> str:
@@ -42,8 +45,9 @@ def read_volume(path: str | os.PathLike[str], *, allow_2d: bool = True) -> Volum
     """Read a volume from a file, or from a folder that holds one DICOM series.
 
     Args:
-        path: NIfTI (``.nii``, ``.nii.gz``), MetaImage (``.mha``, ``.mhd``), NRRD, a picture
-            (PNG, JPEG, TIFF, GIF, BMP: one slice at 1 mm), a DICOM file, or a DICOM folder.
+        path: NIfTI (``.nii``, ``.nii.gz``), MetaImage (``.mha``, ``.mhd``), NRRD, Analyze
+            (``.hdr``), a picture (PNG, JPEG, TIFF, GIF, BMP, PPM, PGM: one slice at 1 mm), a
+            DICOM file, or a DICOM folder.
         allow_2d: ``False`` refuses pictures, which say nothing about millimetres.
 
     Raises:
@@ -65,6 +69,10 @@ def read_volume(path: str | os.PathLike[str], *, allow_2d: bool = True) -> Volum
         from tfseg.io import itk
 
         return itk.read(path)
+    if suffix in _ANALYZE:
+        from tfseg.io import analyze
+
+        return analyze.read(path)
     if suffix in _IMAGE:
         if not allow_2d:
             raise DataError(f"{path}: a volume is needed; a {suffix} picture has no millimetres.")

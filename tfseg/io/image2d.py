@@ -1,4 +1,4 @@
-"""Pictures (PNG, JPEG, TIFF, GIF, BMP) as volumes of one slice; Pillow decodes them.
+"""Pictures (PNG, JPEG, TIFF, GIF, BMP, PPM, PGM) as volumes of one slice; Pillow decodes them.
 
 A picture says nothing about millimetres: its volume is (1, y, x[, c]) at 1 mm in the canonical
 direction. Pixels are kept as stored: an EXIF rotation is not applied, alpha is dropped.
@@ -6,9 +6,12 @@ direction. Pixels are kept as stored: an EXIF rotation is not applied, alpha is 
 
 from __future__ import annotations
 
+import gzip
+import io
 import os
 import struct
 import warnings
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +22,19 @@ from tfseg.errors import DataError
 from tfseg.files import atomic_path
 from tfseg.volume import Volume
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".gif", ".bmp")
+_MAX_UNPACKED = 1 << 28  # bytes of a gzipped PPM: twice the most pixels that are read
 
 # What Pillow's parsers and decoders raise on broken files.
-_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, TypeError, LookupError, struct.error)
+_DAMAGE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    TypeError,
+    LookupError,
+    struct.error,
+    zlib.error,
+)
 _NEW_SUBFILE_TYPE, _BITS_PER_SAMPLE = 254, 258  # TIFF 6.0, section 8
 
 # What Pillow calls each pixel layout, and what it becomes; palettes are looked at one by one.
@@ -54,7 +66,7 @@ def read(path: str | os.PathLike[str]) -> Volume:
             if _is_16_bit_colour(path):
                 array = _read_with_itk(path)
             else:
-                with Image.open(path) as image:
+                with Image.open(_source(path)) as image:
                     array = _pixels(image, path)
     except FileNotFoundError:
         raise DataError(f"{path}: there is no such file. Check the path.") from None
@@ -62,7 +74,7 @@ def read(path: str | os.PathLike[str]) -> Volume:
         raise DataError(f"{path}: the picture is too large to decode: {error}") from error
     except UnidentifiedImageError as error:
         raise DataError(
-            f"{path}: no PNG, JPEG, TIFF, GIF or BMP picture, or a damaged one."
+            f"{path}: no PNG, JPEG, TIFF, GIF, BMP, PPM or PGM picture, or a damaged one."
         ) from error
     except DataError:
         raise
@@ -106,6 +118,17 @@ def _pixels(image: Any, path: Path) -> NDArray[Any]:
     converted = image if image.mode == mode else image.convert(mode)
     array = np.asarray(converted)
     return array.astype(array.dtype.newbyteorder("="), copy=False)
+
+
+def _source(path: Path) -> Path | io.BytesIO:
+    """Return what Pillow can open: the unpacked bytes of a gzipped picture, or the file."""
+    if path.suffix.lower() != ".gz":
+        return path
+    with gzip.open(path) as file:
+        content = file.read(_MAX_UNPACKED + 1)
+    if len(content) > _MAX_UNPACKED:
+        raise DataError(f"{path}: a picture must unpack to at most {_MAX_UNPACKED} bytes.")
+    return io.BytesIO(content)
 
 
 def _count_frames(image: Any) -> int:

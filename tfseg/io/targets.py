@@ -8,7 +8,9 @@ from pathlib import Path
 from tfseg.errors import ConfigError, DataError
 from tfseg.io import volume_stem, volume_suffix
 
-_PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".gif", ".bmp")
+_PICTURES = (
+    ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".gif", ".bmp", ".ppm", ".pgm", ".ppm.gz", ".pgm.gz",
+)  # fmt: skip
 _OUTPUTS = (".nii.gz", ".nii", ".mha", ".nrrd", ".png")
 
 
@@ -77,7 +79,7 @@ def _scans(given: Path) -> list[Path]:
         files = sorted(
             child
             for child in given.iterdir()
-            if volume_suffix(child) in (".nii", ".nii.gz", ".mha", ".mhd", ".nrrd", *_PICTURES)
+            if volume_suffix(child) in (".nii", ".nii.gz", ".mha", ".mhd", ".nrrd", ".hdr", *_PICTURES)
             and not child.name.startswith(".")
         )
         return files or [given]

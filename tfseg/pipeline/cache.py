@@ -186,7 +186,7 @@ def _open(folder: Path, case_id: str) -> PreparedCase:
 
 
 def _key(dataset: Dataset, plan: Plan) -> str:
-    files = [file for case in dataset.cases for file in (case.image, case.label) if file]
+    files = [file for case in dataset.cases for file in case.files if file != case.mask]
     document = {
         "files": [(str(file.resolve()), *_stamp(file)) for file in files],
         "labels": dataset.labels,

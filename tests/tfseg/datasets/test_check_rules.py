@@ -46,7 +46,7 @@ def test_a_clean_set(make_msd: Make) -> None:
         ("labelsTr/a", None, "missing", "the file is missing"),
         ("imagesTr/a", np.full((4, 5, 6), np.inf), "image", "NaN or infinite"),
         ("imagesTr/a", np.zeros((4, 5, 6, 2)), "image", "the image has 2"),
-        ("labelsTr/a", np.full((4, 5, 6), 3), "label", "case a has 3 in 120 voxels"),
+        ("labelsTr/a", np.full((4, 5, 6), 3), "label", "it has 3 in 120 voxels"),
         ("labelsTr/a", np.zeros((4, 5, 6, 2)), "label", "a label map has 1 channel"),
         ("labelsTr/a", np.ones((4, 5, 7)), "grid", "must lie on one grid"),
         ("labelsTr/a", np.zeros((4, 5, 6)), "foreground", "has no foreground"),

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tfseg.datasets import open_dataset
+from tfseg.datasets.check import check_dataset
 from tfseg.errors import DataError
 from tfseg.io import write_volume
 from tfseg.volume import Volume
@@ -63,7 +64,7 @@ def test_a_label_outside_the_map_names_value_and_case(make_msd: Make, value: flo
     array[0, 0, :2] = value
     write_volume(Volume.from_geometry(array), root / "labelsTr/b.nii.gz")
     dataset = open_dataset(root)
-    rule = rf"must be among the declared \[0, 1\]; case b has {value:g} in 2 voxels"
+    rule = rf"labelsTr/b.nii.gz: label values must be among 0, 1; it has {value:g} in 2 voxels"
     with pytest.raises(DataError, match=rule):
         dataset.load(dataset.cases[1])
 
@@ -134,7 +135,9 @@ def test_links_to_other_disks_are_followed(make_msd: Make, tmp_path: Path) -> No
 
 
 def test_folders_that_are_no_data_set(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"no known data set layout\. Looked for msd: .*; drive: "):
+    with pytest.raises(
+        DataError, match=r"no known data set layout\. Looked for csv, nnunet, msd, .*, drive, "
+    ):
         open_dataset(tmp_path)
     with pytest.raises(DataError, match="no such folder"):
         open_dataset(tmp_path / "none")
@@ -167,6 +170,11 @@ def test_real_hippocampus(real_data: Path) -> None:
     assert sizes == [40] * 5
 
 
-def test_real_strays_do_not_match(real_data: Path) -> None:
-    with pytest.raises(DataError, match="no known data set layout"):
-        open_dataset(real_data / "hippocampus_strays")
+def test_real_strays_are_each_named(real_data: Path) -> None:
+    report = check_dataset(open_dataset(real_data / "hippocampus_strays"))
+    named = {(problem.case, problem.kind) for problem in report.problems}
+    assert named == {
+        ("hippocampus_118", "missing"),
+        ("hippocampus_010", "missing"),
+        ("hippocampus_281", "missing"),
+    }

@@ -102,7 +102,7 @@ def test_broken_pictures(tmp_path: Path) -> None:
     whole = (tmp_path / "a.png").read_bytes()
     for content, rule in (
         (b"", "the file is empty"),
-        (b"text", "no PNG, JPEG, TIFF, GIF or BMP picture"),
+        (b"text", "no PNG, JPEG, TIFF, GIF, BMP, PPM or PGM picture"),
         (whole[: len(whole) // 2], "cannot be decoded"),
     ):
         (tmp_path / "b.png").write_bytes(content)

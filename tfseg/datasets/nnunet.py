@@ -1,0 +1,160 @@
+"""nnU-Net's raw format, version 2 (Isensee et al. 2021, doi:10.1038/s41592-020-01008-z).
+
+``dataset.json`` with ``channel_names``, ``labels`` (name to value) and ``file_ending``;
+``imagesTr/CASE_0000.nii.gz``, one file a channel; ``labelsTr/CASE.nii.gz``; ``imagesTs``.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tfseg.datasets import examples
+from tfseg.datasets.base import Adapter, Case, Dataset
+from tfseg.datasets.reading import check_ids, find, read_values, stacked
+from tfseg.errors import DataError
+from tfseg.files import read_json, write_json
+from tfseg.io import read_volume, volume_suffix
+from tfseg.volume import Volume
+
+_FILE = "dataset.json"
+
+
+def recognises(root: Path) -> bool:
+    """Tell whether ``dataset.json`` has a ``file_ending``, which the Decathlon's has not."""
+    path = root / _FILE
+    if not path.is_file():
+        return False
+    try:
+        document = read_json(path, "the data set's description")
+    except DataError:
+        return False  # the Decathlon's adapter says what is wrong with it
+    return isinstance(document, dict) and "file_ending" in document
+
+
+def open_nnunet(root: Path) -> Dataset:
+    """Open a folder ``DatasetXXX_Name`` of nnU-Net version 2.
+
+    Raises:
+        DataError: an entry of ``dataset.json`` that is missing or not valid; labels that are
+            regions; a case without all its channels.
+    """
+    source = root / _FILE
+    document = read_json(source, "the data set's description")
+    channels = _channels(document, source)
+    labels = _labels(document, source)
+    ending = document["file_ending"]
+    if not isinstance(ending, str) or volume_suffix(f"x{ending}") != ending.lower():
+        raise DataError(f"{source}: file_ending must be a readable format; got {ending!r}.")
+    cases = [
+        _case(root, name, len(channels), ending, split)
+        for split, folder in (("train", "imagesTr"), ("test", "imagesTs"))
+        for name in _names(root / folder, ending)
+    ]
+    values = {value: index for index, value in enumerate(labels)}
+    first = next((case for case in cases if case.split == "train"), None)
+    picture = first is not None and read_volume(first.image).shape[0] == 1
+    return Dataset(
+        name=str(document.get("name") or re.sub(r"^Dataset\d+_", "", root.resolve().name)),
+        adapter="nnunet",
+        root=root,
+        dims=2 if picture else 3,
+        modalities=channels,
+        labels=tuple(labels.values()),
+        cases=check_ids(root, cases),
+        read_image=_read,
+        read_label=lambda case: read_values(case, values, allow_2d=True),
+        remarks=_remarks(document, sum(case.split == "train" for case in cases)),
+    )
+
+
+def _channels(document: dict[str, Any], source: Path) -> tuple[str, ...]:
+    declared = document.get("channel_names")
+    rule = 'needs "channel_names", e.g. {"0": "CT"}'
+    if not isinstance(declared, dict) or not declared:
+        raise DataError(f"{source}: {rule}; got {declared!r:.80}.")
+    try:
+        return tuple(str(declared[str(index)]) for index in range(len(declared)))
+    except KeyError as error:
+        raise DataError(f"{source}: {rule}; the channel {error} is missing.") from None
+
+
+def _labels(document: dict[str, Any], source: Path) -> dict[int, str]:
+    declared = document.get("labels")
+    rule = 'needs "labels", e.g. {"background": 0, "liver": 1}'
+    if not isinstance(declared, dict):
+        raise DataError(f"{source}: {rule}; got {declared!r:.80}.")
+    regions = [name for name, value in declared.items() if not isinstance(value, int | str)]
+    if regions:
+        raise DataError(
+            f"{source}: {regions[0]!r} is a region of several labels, which cannot be trained "
+            "here: list labels of one value each."
+        )
+    try:
+        named = {int(value): str(name) for name, value in declared.items()}
+    except ValueError:
+        raise DataError(f"{source}: {rule}; got {declared!r:.80}.") from None
+    # "ignore" voxels would need a loss that leaves them out in every patch.
+    if 0 not in named or not 2 <= len(named) <= 255 or "ignore" in named.values():
+        raise DataError(f"{source}: {rule}, with a 0 and no ignore label; got {declared!r:.80}.")
+    return dict(sorted(named.items()))
+
+
+def _names(folder: Path, ending: str) -> list[str]:
+    first = f"_0000{ending}"
+    return [path.name.removesuffix(first) for path in find(folder, f"*{first}")]
+
+
+def _case(root: Path, name: str, channels: int, ending: str, split: str) -> Case:
+    folder = root / ("imagesTr" if split == "train" else "imagesTs")
+    paths = [folder / f"{name}_{index:04d}{ending}" for index in range(channels)]
+    label = root / "labelsTr" / f"{name}{ending}" if split == "train" else None
+    return Case(name, paths[0], label, split=split, channels=tuple(paths[1:]))
+
+
+def _read(case: Case) -> Volume:
+    return stacked(case, read_volume(case.image), [read_volume(path) for path in case.channels])
+
+
+def _remarks(document: dict[str, Any], training: int) -> tuple[str, ...]:
+    declared = document.get("numTraining", training)
+    if declared == training:
+        return ()
+    return (f"{_FILE}: numTraining says {declared}; {training} cases are there.",)
+
+
+def example(root: Path, cases: int, rng: np.random.Generator) -> None:
+    """Write cases of two channels, and one test case."""
+    for number in range(1, cases + 2):
+        image, label = examples.draw(rng, 2)
+        half = "Tr" if number <= cases else "Ts"
+        for channel in range(2):
+            array = ((channel + 1) * image).astype(np.int16)
+            examples.save(array, root / f"images{half}/case_{number:03d}_{channel:04d}.nii.gz")
+        if number <= cases:
+            examples.save(label, root / f"labelsTr/case_{number:03d}.nii.gz")
+    document = {
+        "channel_names": {"0": "T2", "1": "ADC"},
+        "labels": {"background": 0, "peripheral": 1, "transition": 2},
+        "numTraining": cases,
+        "file_ending": ".nii.gz",
+    }
+    write_json(root / _FILE, document)
+
+
+ADAPTERS = (
+    Adapter(
+        name="nnunet",
+        title="nnU-Net raw data, version 2",
+        layout="dataset.json with file_ending, imagesTr/CASE_0000.nii.gz, labelsTr/CASE.nii.gz",
+        dims=3,
+        reference="Isensee et al. 2021, doi:10.1038/s41592-020-01008-z",
+        licence="of the data in it",
+        recognises=recognises,
+        open=open_nnunet,
+        example=example,
+    ),
+)

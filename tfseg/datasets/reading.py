@@ -1,0 +1,188 @@
+"""How the layouts keep images and labels, and one reader for each way.
+
+An image is one file, or one file a channel. A reference is a label map with values of its own, or
+one mask a structure. Adapters give these functions the tables; the checks are made here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tfseg.datasets.base import Case
+from tfseg.errors import DataError
+from tfseg.io import read_volume
+from tfseg.volume import Volume
+
+
+def find(root: Path, pattern: str, *, least: int = 0, what: str = "files") -> list[Path]:
+    """Return what matches a glob pattern below ``root``, sorted; resource forks are left out.
+
+    Raises:
+        DataError: fewer than ``least`` matches.
+    """
+    # macOS leaves files named ._x.nii.gz beside x.nii.gz on disks that it does not own.
+    found = sorted(path for path in root.glob(pattern) if not path.name.startswith("._"))
+    if len(found) < least:
+        raise DataError(f"{root}: needs {what} like {pattern}; found {len(found)}.")
+    return found
+
+
+def check_ids(root: Path, cases: Sequence[Case]) -> tuple[Case, ...]:
+    """Return the cases after making sure that no id is used twice.
+
+    Raises:
+        DataError: one is, or there is no training case.
+    """
+    if not any(case.split == "train" for case in cases):
+        raise DataError(f"{root}: the data set has no training case. Check that it is complete.")
+    seen: dict[str, Case] = {}
+    for case in cases:
+        other = seen.setdefault(case.id, case)
+        if other is not case:
+            raise DataError(
+                f"{root}: two cases are called {case.id}: {other.image} and {case.image}. "
+                "Remove one of them."
+            )
+    return tuple(cases)
+
+
+def read_image(case: Case) -> Volume:
+    """Read a volume, its channels stacked where they are in files of their own.
+
+    Raises:
+        DataError: unreadable, or channels on different grids.
+    """
+    first = read_volume(case.image, allow_2d=False)
+    return stacked(case, first, [read_volume(path, allow_2d=False) for path in case.channels])
+
+
+def read_picture(case: Case) -> Volume:
+    """Read a 2D picture."""
+    return read_volume(case.image)
+
+
+def read_gray(case: Case) -> Volume:
+    """Read a 2D picture as gray: of colours, the mean."""
+    picture = read_volume(case.image)
+    if picture.channels == 1:
+        return picture
+    return picture.with_array(picture.array.mean(axis=-1, dtype=np.float32))
+
+
+def stacked(case: Case, first: Volume, others: Sequence[Volume]) -> Volume:
+    """Return volumes of one grid as the channels of one.
+
+    Raises:
+        DataError: a grid that differs from the first one's.
+    """
+    if not others:
+        return first
+    for path, other in zip(case.channels, others, strict=True):
+        if not first.same_grid(other):
+            raise DataError(
+                f"{path}: the channels of a case must lie on one grid; {case.image.name} is "
+                f"{first.shape}, this one {other.shape} or elsewhere. Resample it onto that grid."
+            )
+    arrays = [volume.channel_last() for volume in (first, *others)]
+    return first.with_array(np.concatenate(arrays, axis=-1))
+
+
+def label_path(case: Case) -> Path:
+    """Return the case's first reference file.
+
+    Raises:
+        DataError: it has none.
+    """
+    if case.label is None:
+        raise DataError(f"case {case.id}: the data set holds no reference segmentation for it.")
+    return case.label
+
+
+def read_values(case: Case, classes: Mapping[int, int], *, allow_2d: bool = False) -> Volume:
+    """Read a label map whose stored values stand for classes.
+
+    Args:
+        case: with a label.
+        classes: stored value -> class.
+        allow_2d: whether it may be a picture.
+
+    Raises:
+        DataError: unreadable, several channels, or a value that is not in the table.
+    """
+    path = label_path(case)
+    volume = read_volume(path, allow_2d=allow_2d)
+    return volume.with_array(to_classes(one_channel(volume, path), classes, path))
+
+
+def one_channel(volume: Volume, path: Path) -> NDArray[Any]:
+    """Return the voxels (z, y, x) of a volume that must have one channel.
+
+    Raises:
+        DataError: it has several.
+    """
+    if volume.channels != 1:
+        raise DataError(f"{path}: a label map has 1 channel; got {volume.channels}.")
+    return volume.channel_last()[..., 0]
+
+
+def to_classes(stored: NDArray[Any], classes: Mapping[int, int], path: Path) -> NDArray[np.uint8]:
+    """Return stored label values as classes.
+
+    Raises:
+        DataError: a value that is not in the table; the first such is named.
+    """
+    values = np.array(sorted(classes))
+    # Labels may be stored as float or scaled: a float must be integral to be a label.
+    index = np.searchsorted(values, stored).clip(0, len(values) - 1)
+    wrong = values[index] != stored
+    if wrong.any():
+        known = ", ".join(map(str, values[:12])) + (", ..." if len(values) > 12 else "")
+        raise DataError(
+            f"{path}: label values must be among {known}; it has {stored[wrong].flat[0]:g} in "
+            f"{int(wrong.sum())} voxels. Correct the label map or declare the value."
+        )
+    return np.array([classes[int(value)] for value in values], np.uint8)[index]
+
+
+def read_masks(case: Case, *, allow_2d: bool = False) -> Volume:
+    """Read one mask a structure; ``label`` is class 1, ``parts`` are the classes after it.
+
+    Where masks overlap, the later one is kept: layouts list what lies inside last.
+
+    Raises:
+        DataError: unreadable, on different grids, or a file with more than two values.
+    """
+    paths = (label_path(case), *case.parts)
+    first = read_volume(paths[0], allow_2d=allow_2d)
+    classes = binary(one_channel(first, paths[0]), paths[0]).astype(np.uint8)
+    for value, path in enumerate(paths[1:], start=2):
+        volume = read_volume(path, allow_2d=allow_2d)
+        if not first.same_grid(volume):
+            raise DataError(
+                f"{path}: masks of one case must lie on one grid; {paths[0].name} is "
+                f"{first.shape}, this one {volume.shape} or elsewhere. Resample it."
+            )
+        classes[binary(one_channel(volume, path), path)] = value
+    return first.with_array(classes)
+
+
+def binary(stored: NDArray[Any], path: Path) -> NDArray[np.bool_]:
+    """Return a stored mask, 0 and one other value, as bool.
+
+    Raises:
+        DataError: it has more than two values.
+    """
+    high = stored.max()
+    wrong = (stored != 0) & (stored != high)
+    if wrong.any():
+        raise DataError(
+            f"{path}: a mask holds 0 and one other value; {int(wrong.sum())} voxels have more, "
+            f"e.g. {stored[wrong].flat[0]:g} beside {high:g}. Threshold it."
+        )
+    result: NDArray[np.bool_] = stored != 0
+    return result
