@@ -3,8 +3,8 @@
 Three 2D networks see the slices of a volume across z, y and x (axial, coronal and sagittal ones
 of a volume in that order), and vote on every voxel. With ``faithful=True``: three FCN-8s as
 published, which do not share weights, and a majority vote; where all three disagree, the class
-with the higher mean probability wins (ours). The default averages the three probabilities: what
-training sees is then what answers, and windows blend without steps of a third.
+with the higher mean probability wins (ours). The default averages the three probabilities, which
+blend over windows without steps of a third.
 """
 
 from __future__ import annotations
