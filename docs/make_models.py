@@ -11,11 +11,13 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import keras
 
 from tfseg.files import write_text
 from tfseg.models import MODELS, build
+from tfseg.models.describe import describe_all
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -95,11 +97,26 @@ def table(kind: str, counted: dict[str, dict[str, int]]) -> list[str]:
     return lines
 
 
+def options_json(described: dict[str, dict[str, Any]]) -> str:
+    """Return ``options.json``: a line an option, so that changes can be read."""
+    networks = []
+    for name, network in described.items():
+        options = ",\n".join(
+            f'      "{option}": {json.dumps(entry)}' for option, entry in network["options"].items()
+        )
+        about = json.dumps(network["about"])
+        networks.append(
+            f'  "{name}": {{\n    "about": {about},\n    "options": {{\n{options}\n    }}\n  }}'
+        )
+    return "{\n" + ",\n".join(networks) + "\n}\n"
+
+
 def main() -> None:
-    """Write both files."""
+    """Write all three files."""
     counted = counts()
     rows = [f'  "{name}": {json.dumps(ranks)}' for name, ranks in counted.items()]
     write_text(ROOT / "tfseg/models/parameters.json", "{\n" + ",\n".join(rows) + "\n}\n")
+    write_text(ROOT / "tfseg/models/options.json", options_json(describe_all()))
     write_text(ROOT / "docs/models.md", page(counted))
 
 

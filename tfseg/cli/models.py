@@ -1,26 +1,41 @@
-"""``tfseg models``."""
+"""``tfseg models``: the networks, and one of them in detail."""
 
 from __future__ import annotations
 
-from typing import Any
+import json
+from typing import TYPE_CHECKING, Any
 
 import click
 
+if TYPE_CHECKING:
+    from tfseg.models import Preset
+
 
 @click.command()
+@click.argument("name", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def models(as_json: bool) -> None:
-    """List the networks: dimensions, parameters at default width, paper.
+def models(name: str | None, as_json: bool) -> None:
+    """List the networks, or show one with its options.
 
     A preset is a published use of a network: its options and training settings. Backbones are
     encoders of other networks (`--set backbone=resnet50`).
     """
-    from tfseg.cli.console import print_json, print_table
+    from tfseg.cli.console import print_json
     from tfseg.models import MODELS, PRESETS
 
     if as_json:
-        print_json([_document(name) for name in (*MODELS, *PRESETS)])
-        return
+        names = (*MODELS, *PRESETS)
+        print_json([_document(each) for each in names] if name is None else _details(name))
+    elif name is None:
+        _print_all()
+    else:
+        _print_one(name)
+
+
+def _print_all() -> None:
+    from tfseg.cli.console import print_table
+    from tfseg.models import MODELS, PRESETS
+
     rows = [
         (
             info.name,
@@ -32,11 +47,56 @@ def models(as_json: bool) -> None:
         for info in MODELS.values()
     ]
     print_table("", ("name", "family", "parameters, default width", "stride", "paper"), rows)
-    presets = [(p.name, p.model, _settings(p), p.use, p.paper) for p in PRESETS.values()]
-    print_table("Presets", ("name", "network", "settings", "use", "paper"), presets)
+    _print_presets(list(PRESETS.values()))
+
+
+def _print_one(name: str) -> None:
+    from tfseg.cli.console import print_table
+    from tfseg.models import MODELS, PRESETS, describe
+
+    document = _details(name)
+    click.echo(f"{name}: {_headline(document)}\n{document['paper']}\n")
+    if document["use"]:
+        click.echo(f"For {document['use']}.\n")
+    if name in PRESETS:
+        click.echo(f"A preset of {document['network']}, which is:\n")
+    network = MODELS[document.get("network", name)]
+    description = describe(name)
+    for paragraph in description.about:
+        click.echo(_plain(paragraph) + "\n")
+    if network.ours:
+        click.echo(f"Left open by the publication and chosen here: {network.ours}.\n")
+    rows = [
+        (option.name, option.values, _value(option.default), _value(option.faithful), option.what)
+        for option in description.options
+    ]
+    print_table(
+        "",
+        ("option", "values", "default", "faithful", "what it is"),
+        [(*row, _plain(text)) for *row, text in rows],
+    )
+    _print_presets([preset for preset in PRESETS.values() if preset.model == network.name])
+
+
+def _print_presets(presets: list[Preset]) -> None:
+    from tfseg.cli.console import print_table
+
+    if presets:
+        rows = [(p.name, p.model, _settings(p), p.use, p.paper) for p in presets]
+        print_table("Presets", ("name", "network", "settings", "use", "paper"), rows)
+
+
+def _headline(document: dict[str, Any]) -> str:
+    """Return family, parameters of each rank and stride in one line."""
+    sizes = " and ".join(
+        f"{rank.upper()} with {count:,} parameters"
+        for rank, count in document["parameters"].items()
+    )
+    return f"{document['family']}, {sizes}, output stride {document['output_stride']}"
 
 
 def _document(name: str) -> dict[str, Any]:
+    """Return a row of the list as JSON."""
     from tfseg.models import PRESETS, model_info
 
     info = model_info(name)
@@ -61,7 +121,37 @@ def _document(name: str) -> dict[str, Any]:
     return document
 
 
-def _settings(preset: Any) -> str:
+def _details(name: str) -> dict[str, Any]:
+    """Return one network or preset as JSON: its row, and what its options are."""
+    from dataclasses import asdict
+
+    from tfseg.models import PRESETS, describe, model_info
+
+    document = _document(name)
+    info = model_info(name)
+    preset = PRESETS.get(name)
+    description = describe(name)
+    return document | {
+        "use": info.use if preset is None else preset.use,
+        "ours": info.ours,
+        "about": list(description.about),
+        "all_options": [asdict(option) for option in description.options],
+        "presets": [each.name for each in PRESETS.values() if each.model == info.name],
+    }
+
+
+def _settings(preset: Preset) -> str:
     return ", ".join(
         f"{key}={value}" for key, value in {**preset.options, **preset.settings}.items()
     )
+
+
+def _value(value: Any) -> str:
+    """Return a value as ``--set`` takes it."""
+    if isinstance(value, list) and not any(isinstance(part, list) for part in value):
+        return ",".join(map(str, value))
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _plain(text: str) -> str:
+    return text.replace("``", "")

@@ -13,8 +13,10 @@ from pydantic import ValidationError
 
 from tfseg.artifact import Manifest
 from tfseg.errors import ConfigError, DataError
+from tfseg.models.describe import Description, Option, describe
+from tfseg.models.info import ModelInfo
 from tfseg.models.presets import PRESETS, Preset
-from tfseg.models.registry import MODELS, ModelInfo, model_info, segmentation_info
+from tfseg.models.registry import MODELS, model_info, segmentation_info
 from tfseg.plan import first_problem
 
 if TYPE_CHECKING:
@@ -23,9 +25,12 @@ if TYPE_CHECKING:
 __all__ = [
     "MODELS",
     "PRESETS",
+    "Description",
     "ModelInfo",
+    "Option",
     "Preset",
     "build",
+    "describe",
     "inference_model",
     "load_run",
     "model_config",
