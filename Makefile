@@ -24,8 +24,8 @@ check: $(READY) ## format, lint, types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-conformance: $(READY) ## the long proofs
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m slow
+conformance: $(READY) ## the long proofs, and the table of every network's promises
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "slow or promise"
 
 bench: $(READY) ## speed against named peers, where they are installed
 	$(BIN)/python benchmarks/metrics.py

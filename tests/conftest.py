@@ -12,6 +12,9 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
+# The table that `make conformance` ends with.
+pytest_plugins = ["matrix"]
+
 REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 

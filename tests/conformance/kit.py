@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tfseg.artifact import Manifest
 from tfseg.models import MODELS, build, model_config
+from tfseg.plan import Plan
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,14 @@ CASES: dict[str, Case] = {
     "nonlocal_unet": Case({"base_filters": 4}),
     "kidnet": Case({"base_filters": 4, "depth": 4}),
     "fracnet": Case({"base_filters": 4}),
+    "fcn_2p5d": Case({"base_filters": 2, "fc_factor": 2, "vote": "majority"}, edge=64),
+    "autocontext": Case({"base_filters": 4, "stage_options": {"depth": 3}, "stages": "joint"}),
+    "cascaded_vnet": Case(
+        {"base_filters": 4, "encoder": (1, 2, 2), "decoder": (2, 1), "stages": "joint"}
+    ),
+    "cfcn": Case({"base_filters": 4, "depth": 3, "stages": "joint"}),
+    "unet3d_two_stage": Case({"base_filters": 4, "depth": 3, "stages": "joint"}, edge=32),
+    "detect_then_segment": Case({"base_filters": 4, "depth": 3, "stages": "joint"}, edge=32),
 }
 
 SEGMENTERS = {name: info for name, info in MODELS.items() if info.kind == "segmentation"}
@@ -100,6 +110,11 @@ every_network = pytest.mark.parametrize(
 )
 
 
+def promise(name: str) -> Any:
+    """Mark a test with the column of the matrix it fills."""
+    return pytest.mark.promise(name)
+
+
 def small(name: str, shape: Sequence[int | None], classes: int = 2, **options: Any) -> Any:
     """Build the tiny form of a network with seeded weights."""
     import keras
@@ -116,10 +131,34 @@ def shape_of(name: str, rank: int, channels: int = 1) -> tuple[int, ...]:
     return (*(CASES[name].edge,) * rank, channels)
 
 
+def manifest_of(name: str, rank: int) -> Manifest:
+    """A run's manifest: windows of the case's size, intensities and grid left as they are."""
+    plan = Plan.model_validate(
+        {
+            "dims": rank,
+            "spacing_mm": None,
+            "patch_size": shape_of(name, rank)[:-1],
+            "batch_size": 1,
+            "channels": [{"name": "image", "normalisation": {"kind": "scale"}}],
+            "labels": ("background", "organ"),
+        }
+    )
+    return Manifest(format="run", model=name, config={}, plan=plan)
+
+
 def divisor_of(name: str, rank: int) -> tuple[int, ...]:
     """What the tiny form's input must be divisible by."""
     case = CASES[name]
     return model_config(name, **{**case.options, "faithful": case.faithful}).divisor(rank)
+
+
+def training_of(name: str, classes: int = 2) -> tuple[Sequence[float], list[Any]]:
+    """Loss weights of a network's outputs, all trained at once, and the labels' groups of each."""
+    case = CASES[name]
+    config = model_config(name, **{**case.options, "faithful": case.faithful})
+    stages, weights = config.training_stages(), MODELS[name].loss_weights
+    groups = config.label_groups(classes) or (None,) * len(weights)
+    return stages[0].loss_weights if stages else weights, list(groups)
 
 
 def images(shape: Sequence[int], batch: int = 1, seed: int = 0) -> np.ndarray:

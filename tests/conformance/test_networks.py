@@ -14,16 +14,22 @@ from kit import (
     divisor_of,
     every_network,
     images,
+    manifest_of,
     marks_of,
     outputs_of,
+    promise,
     shape_of,
     small,
+    training_of,
 )
 
 from tfseg.errors import ConfigError
+from tfseg.inference.backends.keras_run import KerasBackend
+from tfseg.inference.predictor import Predictor
 from tfseg.losses import build_loss
 from tfseg.losses.loss import supervised_loss
 from tfseg.models import inference_model, model_config, model_info
+from tfseg.volume import Volume
 
 
 def test_every_network_is_here():
@@ -39,6 +45,7 @@ def odd_sizes(name, rank):
     yield (edge, *(edge + 3,) * (rank - 1))
 
 
+@promise("sizes")
 @every_network
 def test_any_size_fits_or_is_refused_with_one_that_does(name, rank):
     divisor = divisor_of(name, rank)
@@ -53,6 +60,7 @@ def test_any_size_fits_or_is_refused_with_one_that_does(name, rank):
                 assert f"divisible by {divisor}; got {size}. Use (" in str(caught.value)
 
 
+@promise("sizes")
 @pytest.mark.slow
 @every_network
 def test_a_size_left_open_answers_like_a_fixed_one(name, rank):
@@ -89,6 +97,7 @@ NORMED = [
 ]
 
 
+@promise("gradient")
 @pytest.mark.parametrize(("name", "rank", "norm"), NORMED)
 def test_gradient_reaches_every_weight_from_the_training_outputs(name, rank, norm):
     options = {} if norm is None else {"norm": norm}
@@ -107,17 +116,67 @@ def test_gradient_reaches_every_weight_from_the_training_outputs(name, rank, nor
     assert dead == []
 
 
+@promise("classes")
 @pytest.mark.slow
 @every_network
 @pytest.mark.parametrize(("classes", "channels"), [(1, 1), (5, 2), (2, 4)])
 def test_classes_and_channels(name, rank, classes, channels):
     shape = shape_of(name, rank, channels)
     model = small(name, shape, classes)
-    for answer in outputs_of(model(images(shape))):
-        assert answer.shape[-1] == classes
+    for answer, group in zip(
+        outputs_of(model(images(shape))), training_of(name, classes)[1], strict=False
+    ):
+        assert answer.shape[-1] == (classes if group is None else max(group) + 1)
         assert np.isfinite(answer).all()
 
 
+@promise("batch of 1")
+@pytest.mark.slow
+@every_network
+def test_a_batch_of_one_answers_as_in_a_batch_of_two(name, rank):
+    shape = shape_of(name, rank)
+    model = small(name, shape)
+    x = images(shape, batch=2)
+    for alone, both in zip(outputs_of(model(x[:1])), outputs_of(model(x)), strict=True):
+        np.testing.assert_allclose(alone, both[:1], atol=1e-3)
+
+
+@promise("predict")
+@every_network
+def test_predict_pads_and_crops_odd_sizes(name, rank):
+    """Smaller than a window: by hand; larger along one axis: two windows."""
+    edge, network = CASES[name].edge, KerasBackend(small(name, shape_of(name, rank)))
+    predictor = Predictor(network, manifest_of(name, rank))
+    size = (3, edge - 1, edge - 5)
+    image = images((*size, 1))[0]
+    window = (3, edge, edge) if rank == 2 else (edge,) * 3
+    before = [(whole - part) // 2 for whole, part in zip(window, size, strict=True)]
+    inside = tuple(slice(low, low + part) for low, part in zip(before, size, strict=True))
+    padded = np.zeros((*window, 1), np.float32)
+    padded[inside] = image
+    batches = padded[:, np.newaxis] if rank == 2 else padded[np.newaxis, np.newaxis]
+    expected = np.concatenate([network(batch) for batch in batches]).reshape(*window, 2)[inside]
+    answer = predictor.probabilities(Volume.from_geometry(image))
+    np.testing.assert_allclose(answer, expected, atol=1e-6)
+
+    larger = (size[0], size[1], edge + 3)
+    labels = predictor.predict(Volume.from_geometry(images((*larger, 1))[0]))
+    assert labels.shape == larger
+    assert labels.array.max() <= 1
+
+
+@promise("config")
+@pytest.mark.slow
+@every_network
+def test_its_configuration_builds_it_again(name, rank):
+    with keras.StatelessScope(initialize_variables=False):
+        model = small(name, shape_of(name, rank))
+        again = keras.models.model_from_json(model.to_json())
+    assert again.to_json() == model.to_json()
+    assert [(w.path, w.shape) for w in again.weights] == [(w.path, w.shape) for w in model.weights]
+
+
+@promise("keras file")
 @every_network
 def test_saved_and_loaded_in_safe_mode_it_answers_the_same(name, rank, tmp_path):
     model = inference_model(small(name, shape_of(name, rank)))
@@ -127,6 +186,7 @@ def test_saved_and_loaded_in_safe_mode_it_answers_the_same(name, rank, tmp_path)
     np.testing.assert_array_equal(again(x), model(x))
 
 
+@promise("heads")
 @pytest.mark.slow
 @every_network
 def test_without_its_training_heads_it_answers_the_first_output(name, rank):
@@ -147,6 +207,7 @@ def mixed_precision():
     keras.mixed_precision.set_dtype_policy("float32")
 
 
+@promise("float16")
 @pytest.mark.slow
 @every_network
 @pytest.mark.usefixtures("mixed_precision")
@@ -163,6 +224,7 @@ def test_mixed_precision_keeps_weights_norms_and_logits_in_float32(name, rank):
             assert layer.compute_dtype == "float32", layer.name
 
 
+@promise("names")
 @pytest.mark.slow
 @every_network
 def test_two_builds_name_their_weights_alike(name, rank):
@@ -172,6 +234,7 @@ def test_two_builds_name_their_weights_alike(name, rank):
     assert [w.path for w in first.weights] == [w.path for w in second.weights]
 
 
+@promise("seed")
 @pytest.mark.slow
 @every_network
 def test_the_same_seed_gives_the_same_weights(name, rank):
@@ -180,6 +243,7 @@ def test_the_same_seed_gives_the_same_weights(name, rank):
         np.testing.assert_array_equal(one, other)
 
 
+@promise("learns")
 @pytest.mark.slow
 @every_network
 def test_thirty_steps_halve_the_loss(name, rank):
@@ -190,7 +254,7 @@ def test_thirty_steps_halve_the_loss(name, rank):
     labels = tf.constant(ball[np.newaxis].astype(np.int32))
     x = tf.constant(images(shape) * 0.3 + 2.0 * ball[np.newaxis, ..., np.newaxis], tf.float32)
     model = small(name, shape)
-    loss, weights = build_loss("dice + ce"), model_info(name).loss_weights
+    loss, (weights, groups) = build_loss("dice + ce"), training_of(name)
     optimizer = keras.optimizers.Adam(1e-2)
     optimizer.build(model.trainable_variables)
 
@@ -198,7 +262,8 @@ def test_thirty_steps_halve_the_loss(name, rank):
     def step():
         with tf.GradientTape() as tape:
             outputs = outputs_of(model(x, training=True))
-            value = tf.reduce_sum(supervised_loss(loss, labels, outputs, weights))
+            each = supervised_loss(loss, labels, outputs, weights, groups=groups)
+            value = tf.reduce_sum(each)
         gradients = tape.gradient(value, model.trainable_variables)
         optimizer.apply(gradients, model.trainable_variables)
         return value

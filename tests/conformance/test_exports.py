@@ -1,0 +1,84 @@
+"""What every network promises to other runtimes: the artifact answers as the network.
+
+Each goes the way of ``tfseg export``: a run folder, the exporter, its parity gate. The network
+is loaded, traced and converted to ONNX once for all formats.
+"""
+
+import numpy as np
+import pytest
+from kit import NETWORKS, manifest_of, promise, shape_of, small
+
+from tfseg.models import inference_model
+from tfseg_export import export_run, onnx, source
+from tfseg_export.formats import FORMATS
+
+
+def write_run(folder, name, rank):
+    """Write a run folder with the case's network, its statistics as training leaves them."""
+    model = inference_model(small(name, shape_of(name, rank)))
+    rng = np.random.default_rng(7)
+    for weight in model.non_trainable_weights:
+        if weight.name in {"moving_mean", "moving_variance"}:
+            weight.assign(rng.uniform(0.5, 1.5, weight.shape))
+    folder.mkdir()
+    model.save(folder / "model.keras")
+    manifest_of(name, rank).save(folder, "manifest.json")
+
+
+def last_of(function):
+    """Return ``function`` of a run or a source, keeping the answer for the folder it had last."""
+    kept = {}
+
+    def remembering(run):
+        folder = getattr(run, "folder", run)
+        if folder not in kept:
+            kept.clear()
+            kept[folder] = function(run)
+        return kept[folder]
+
+    return remembering
+
+
+@pytest.fixture(scope="module")
+def export(tmp_path_factory):
+    """Return a function (name, rank, format) -> artifact; it keeps the last network only."""
+    root = tmp_path_factory.mktemp("conformance")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(source, "load_source", last_of(source.load_source))
+        patch.setattr(onnx, "convert", last_of(onnx.convert))
+
+        def make(name, rank, format):
+            run = root / f"{name}-{rank}d"
+            if not run.exists():
+                write_run(run, name, rank)
+            return export_run(
+                run,
+                format,
+                root,
+                name=run.name,
+                # Compiling for every GPU takes as long again for each.
+                capabilities=("sm89",) if format == "tensorrt" else (),
+            )
+
+        yield make
+
+
+# Layers that the exporters' own tests do not meet: unpooling, dilation, 3D residual steps.
+EVERY_TIME = {("segnet", 2), ("acnn", 2), ("vnet", 3)}
+
+
+@pytest.mark.parametrize(
+    "format", [pytest.param(f.name, marks=promise(f.title)) for f in FORMATS.values()]
+)
+@pytest.mark.parametrize(
+    ("name", "rank"),
+    [
+        pytest.param(
+            *cell, id="{}-{}d".format(*cell), marks=() if cell in EVERY_TIME else pytest.mark.slow
+        )
+        for cell in NETWORKS
+    ],
+)
+def test_exported_it_answers_the_same(name, rank, format, export):
+    artifact = export(name, rank, format)
+    assert artifact.parity["passed"], artifact.parity["verdict"]
