@@ -8,9 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from tfseg.errors import ConfigError, DataError
-from tfseg_serving.manager import ModelConfig, VersionPolicy, versions_below
+from tfseg_serving.protos import parse_text, read_text_file
+from tfseg_serving.status import StatusError, invalid_argument
+from tfseg_serving.versions import ModelConfig, VersionPolicy, versions_below
 
 _SAVED_MODEL = "saved_model.pb"
+_PLATFORM = "tensorflow"
+_TYPE_TENSORFLOW = 1
 
 
 def models_from_folders(folders: Sequence[str | os.PathLike[str]]) -> list[ModelConfig]:
@@ -23,7 +27,7 @@ def models_from_folders(folders: Sequence[str | os.PathLike[str]]) -> list[Model
         DataError: a folder is none of these, or two models have one name.
     """
     configs = [config for folder in folders for config in _models_of(Path(folder))]
-    _check_names(configs, DataError)
+    _check_names(configs)
     return configs
 
 
@@ -62,52 +66,94 @@ def models_from_config(path: str | os.PathLike[str]) -> list[ModelConfig]:
         DataError: the file cannot be read.
         ConfigError: it is no such text, or asks for something that is not served.
     """
+    return models_from_text(read_text_file(path, "--config"), str(path))
+
+
+def models_from_text(text: str, source: str) -> list[ModelConfig]:
+    """Read the text of a ``ModelServerConfig``; ``source`` names it in errors.
+
+    Raises:
+        ConfigError: it is no such text, or asks for something that is not served.
+    """
     try:
         from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
     except ImportError as error:
         raise ConfigError(
             "--config needs the package tensorflow-serving-api. Install tfseg[serving]."
         ) from error
-    from google.protobuf import text_format
-
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"--config must be a readable text file; {path}: {error}.") from error
-    try:
-        document = text_format.Parse(text, ModelServerConfig())
-    except text_format.ParseError as error:
-        raise ConfigError(
-            f"Error parsing text-format tensorflow.serving.ModelServerConfig: {path}, {error}."
-        ) from error
+    document = parse_text(text, ModelServerConfig(), source)
     if (
         document.WhichOneof("config") != "model_config_list"
         or not document.model_config_list.config
     ):
         raise ConfigError(
-            f"{path} must have a model_config_list with at least one config; it has none."
+            f"{source} must have a model_config_list with at least one config; it has none."
         )
-    configs = [_model_of(one, str(path)) for one in document.model_config_list.config]
-    _check_names(configs, ConfigError)
-    return configs
+    try:
+        return models_from_list(document.model_config_list)
+    except StatusError as error:
+        raise ConfigError(f"{source}: {error.message}.") from error
 
 
-def _model_of(entry: Any, source: str) -> ModelConfig:
-    where = f"{source}, model {entry.name!r}"
+def models_from_list(config_list: Any) -> list[ModelConfig]:
+    """Return what a ``ModelConfigList`` asks for.
+
+    Raises:
+        StatusError: INVALID_ARGUMENT, in TF-Serving's words, for what it refuses.
+    """
+    names: set[str] = set()
+    for entry in config_list.config:
+        if entry.name in names:
+            raise invalid_argument(
+                f"Illegal to list model {entry.name} multiple times in config list"
+            )
+        names.add(entry.name)
+    return [_model_of(entry) for entry in config_list.config]
+
+
+def _model_of(entry: Any) -> ModelConfig:
     if not entry.name:
-        raise ConfigError(f"{source}: every config needs a name; one has none.")
-    if entry.model_platform != "tensorflow":
-        raise ConfigError(
-            f"{where}: model_platform must be 'tensorflow'; got {entry.model_platform!r}."
+        raise invalid_argument("every config needs a name; one has none")
+    if not Path(entry.base_path).is_absolute():
+        raise invalid_argument(
+            f"Expected model {entry.name} to have an absolute path or URI; got "
+            f"base_path()={entry.base_path}"
         )
-    base_path = Path(entry.base_path)
-    if not base_path.is_absolute():
-        raise ConfigError(f"{where}: base_path must be absolute; got {entry.base_path!r}.")
+    platform = _platform_of(entry)
+    if platform != _PLATFORM:
+        raise invalid_argument(f"Model {entry.name} requests unsupported platform {platform}")
     if entry.HasField("logging_config"):
-        raise ConfigError(f"{where}: logging_config is not supported by this server. Remove it.")
+        raise invalid_argument(
+            f"model {entry.name}: logging_config is not supported by this server; remove it"
+        )
     return ModelConfig(
-        entry.name, base_path, _policy_of(entry.model_version_policy), dict(entry.version_labels)
+        entry.name,
+        Path(entry.base_path),
+        _policy_of(entry.model_version_policy),
+        dict(entry.version_labels),
     )
+
+
+def _platform_of(entry: Any) -> str:
+    """Return the platform, which an old configuration gives as ``model_type``."""
+    both = "ModelServerConfig::model_type (deprecated)"
+    if entry.model_type:
+        if entry.model_platform:
+            raise invalid_argument(
+                f"Illegal setting both {both} and ModelServerConfig::model_platform, model name "
+                f"is {entry.name}"
+            )
+        if entry.model_type != _TYPE_TENSORFLOW:
+            raise invalid_argument(
+                f"ModelServerConfig::model_type choice {entry.model_type} not supported."
+            )
+        return _PLATFORM
+    if not entry.model_platform:
+        raise invalid_argument(
+            f"Illegal setting neither {both} nor ModelServerConfig::model_platform, model name "
+            f"is {entry.name}"
+        )
+    return str(entry.model_platform)
 
 
 def _policy_of(policy: Any) -> VersionPolicy:
@@ -119,11 +165,11 @@ def _policy_of(policy: Any) -> VersionPolicy:
     return VersionPolicy("latest", max(1, policy.latest.num_versions))
 
 
-def _check_names(configs: Sequence[ModelConfig], error: type[ConfigError | DataError]) -> None:
+def _check_names(configs: Sequence[ModelConfig]) -> None:
     seen: dict[str, Path] = {}
     for config in configs:
         if config.name in seen:
-            raise error(
+            raise DataError(
                 f"model names must differ; {config.name!r} is both {seen[config.name]} and "
                 f"{config.base_path}. Rename one folder."
             )

@@ -22,33 +22,35 @@ from numpy.typing import NDArray
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 from tfseg_serving import wire
+from tfseg_serving.batching import Batcher
+from tfseg_serving.loading import LoadOptions
 from tfseg_serving.status import Code, StatusError, invalid_argument
+from tfseg_serving.warmup import warm_up
 from tfseg_serving.wire import Signature, WireError
-
-WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
-MAX_WARMUP_RECORDS = 1000
 
 _TAG = "serve"
 _INIT_OP = "__saved_model_init_op"
 _MAX_TIMEOUT_MS = 2**31 - 1
 
 
-def load_servable(folder: Path) -> SavedModelServable:
+def load_servable(folder: Path, options: LoadOptions | None = None) -> SavedModelServable:
     """Load the SavedModel in ``folder`` and run its warm-up requests.
 
     Raises:
         StatusError: it cannot be read, its graph or its variables cannot be restored, or a
             warm-up request fails.
     """
+    options = options or LoadOptions()
     try:
-        servable = SavedModelServable(folder)
+        servable = SavedModelServable(folder, options)
     except tf.errors.OpError as error:
         raise _status_of(error) from error
     except (OSError, ValueError, KeyError) as error:
         # import_graph_def reports a graph it cannot take as ValueError or KeyError.
         raise invalid_argument(f"cannot load {folder}: {error}") from error
     try:
-        _warm_up(servable, folder / WARMUP_FILE)
+        if options.warm_up:
+            warm_up(servable, folder, options.warmup_iterations, options.metrics)
     except BaseException:
         servable.close()
         raise
@@ -64,7 +66,7 @@ class SavedModelServable:
         signature_json: the same, as the JSON form of those messages.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, options: LoadOptions) -> None:
         from google.protobuf.json_format import MessageToDict
 
         path = folder / "saved_model.pb"
@@ -102,7 +104,11 @@ class SavedModelServable:
             }
             for name, one in meta.signature_def.items()
         }
-        self._session = _open_session(meta, folder)
+        parameters = options.batching_of(folder)
+        self._session = _open_session(meta, folder, options)
+        self._batcher = parameters and Batcher(
+            self.run, parameters, options.batch_threads, options.metrics
+        )
         self._closing = threading.Lock()
         self._closed = False
 
@@ -131,14 +137,28 @@ class SavedModelServable:
             )
         feeds = self._feeds(signature_name, signature, inputs)
         names = _wanted(signature, output_filter)
+        fetches = [signature.outputs[name].tensor for name in names]
+        # As TF-Serving does, only requests for all outputs are batched.
+        run = self._batcher.run if self._batcher and not output_filter else self.run
+        return dict(zip(names, run(feeds, fetches, timeout_s), strict=True))
+
+    def run(
+        self,
+        feeds: Mapping[str, NDArray[Any]],
+        fetches: Sequence[str],
+        timeout_s: float | None = None,
+    ) -> list[NDArray[Any]]:
+        """Feed and fetch tensors of the graph by their own names.
+
+        Raises:
+            StatusError: the graph fails on them, or the time is over.
+        """
         options = None
         if timeout_s is not None:
             milliseconds = min(max(1, int(timeout_s * 1000)), _MAX_TIMEOUT_MS)
             options = tf.compat.v1.RunOptions(timeout_in_ms=milliseconds)
         try:
-            values = self._session.run(
-                [signature.outputs[name].tensor for name in names], feeds, options=options
-            )
+            values = self._session.run(list(fetches), dict(feeds), options=options)
         except tf.errors.OpError as error:
             raise _status_of(error) from error
         except (ValueError, TypeError) as error:
@@ -148,7 +168,7 @@ class SavedModelServable:
             if not self._closed:
                 raise
             raise StatusError(Code.UNAVAILABLE, "the server is shutting down") from error
-        return {name: np.asarray(value) for name, value in zip(names, values, strict=True)}
+        return [np.asarray(value) for value in values]
 
     def _feeds(
         self,
@@ -159,7 +179,7 @@ class SavedModelServable:
         defaults = self._defaults[signature_name]
         sent, known = set(inputs), set(signature.inputs)
         missing = known - sent - set(defaults)
-        if len(sent) > len(known) or len(sent | set(defaults)) < len(known):
+        if len(sent) > len(known) or (len(sent) < len(known) and not defaults):
             raise invalid_argument(
                 f"input size does not match signature: {len(sent)}!={len(known)} "
                 f"len({_braces(sent)}) != len({_braces(known)}). "
@@ -195,8 +215,11 @@ class SavedModelServable:
                 self._session.close()
 
 
-def _open_session(meta: Any, folder: Path) -> Any:
+def _open_session(meta: Any, folder: Path, options: LoadOptions) -> Any:
     """Return a session with the graph, its variables restored and its tables initialised."""
+    assets = {
+        one.tensor_info.name: _asset_path(folder, one.filename) for one in meta.asset_file_def
+    }
     definition = meta.graph_def
     for node in definition.node:
         node.attr.pop("_output_shapes", None)
@@ -208,11 +231,11 @@ def _open_session(meta: Any, folder: Path) -> Any:
     with graph.as_default():
         tf.import_graph_def(definition, name="")
     config = tf.compat.v1.ConfigProto(allow_soft_placement=True)
-    config.gpu_options.allow_growth = True
+    config.intra_op_parallelism_threads = options.intra_op_threads
+    config.inter_op_parallelism_threads = options.inter_op_threads
+    config.gpu_options.allow_growth = not options.gpu_memory_fraction
+    config.gpu_options.per_process_gpu_memory_fraction = options.gpu_memory_fraction
     session = tf.compat.v1.Session(graph=graph, config=config)
-    assets = {
-        one.tensor_info.name: str(folder / "assets" / one.filename) for one in meta.asset_file_def
-    }
     try:
         if (folder / "variables" / "variables.index").is_file():
             saver = meta.saver_def
@@ -232,6 +255,19 @@ def _open_session(meta: Any, folder: Path) -> Any:
         session.close()
         raise
     return session
+
+
+def _asset_path(folder: Path, filename: str) -> str:
+    """Return where an asset lies.
+
+    Raises:
+        StatusError: INVALID_ARGUMENT for a name that leads out of the version's ``assets``.
+    """
+    assets = folder / "assets"
+    path = assets / filename
+    if not path.resolve().is_relative_to(assets.resolve()):
+        raise invalid_argument(f"an asset must lie in {assets}; got {filename!r}")
+    return str(path)
 
 
 def _wanted(signature: Signature, output_filter: Sequence[str]) -> list[str]:
@@ -262,42 +298,3 @@ def _status_of(error: Any) -> StatusError:
     except ValueError:
         code = Code.UNKNOWN
     return StatusError(code, text.split("\n\n", 1)[0].strip())
-
-
-def _warm_up(servable: SavedModelServable, path: Path) -> None:
-    """Run the requests recorded in ``path``, a TFRecord of ``tensorflow.serving.PredictionLog``.
-
-    Raises:
-        StatusError: a record cannot be read or its request fails, or there are too many.
-    """
-    if not path.is_file():
-        return
-    with tf.device("CPU"):
-        records = tf.data.TFRecordDataset(str(path)).as_numpy_iterator()
-    count = 0
-    while True:
-        try:
-            record = next(records, None)
-        except tf.errors.OpError as error:
-            raise StatusError(
-                Code.DATA_LOSS,
-                f"Failed to read warmup records from {path}. "
-                "Please verify your warmup data is in TFRecord format.",
-            ) from error
-        if record is None:
-            return
-        count += 1
-        if count > MAX_WARMUP_RECORDS:
-            raise invalid_argument(
-                f"Number of warmup records exceeds the maximum: {MAX_WARMUP_RECORDS}"
-            )
-        try:
-            request = wire.decode_warmup_request(record)
-        except WireError as error:
-            raise invalid_argument(f"Failed to parse warmup record {count}: {error}") from error
-        if request is None:
-            raise StatusError(
-                Code.UNIMPLEMENTED, f"warmup record {count} is no PredictLog; write it as one"
-            )
-        signature = request.spec.signature if request.spec else ""
-        servable.predict(signature or wire.DEFAULT_SIGNATURE, request.inputs, request.output_filter)

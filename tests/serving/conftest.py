@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from tfseg_serving.config import models_from_folders
-from tfseg_serving.manager import ModelConfig, Timing
+from tfseg_serving.versions import ModelConfig, Timing
 from tfseg_serving.server import Server, ServerOptions
 from tfseg_serving.wire import Signature, TensorInfo
 
@@ -53,7 +53,7 @@ def send() -> Callable[..., Answer]:
                 connection.putheader(key, value)
             connection.endheaders(data)
             response = connection.getresponse()
-            return Answer(response.status, dict(response.getheaders()), response.read())
+            return Answer(response.status, response.headers, response.read())
 
     return send_request
 

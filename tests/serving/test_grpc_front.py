@@ -15,7 +15,7 @@ import pytest
 from tfseg.errors import ConfigError
 from tfseg_serving.client import connect
 from tfseg_serving.config import models_from_folders
-from tfseg_serving.manager import Timing
+from tfseg_serving.versions import Timing
 from tfseg_serving.server import Server, ServerOptions
 
 UNLIMITED = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
@@ -145,7 +145,10 @@ def test_other_refusals(channel) -> None:
     assert refusal(PredictRequest()) == (CODES.INVALID_ARGUMENT, "Missing ModelSpec")
     labelled = _request()
     labelled.model_spec.version_label = "stable"
-    assert refusal(labelled)[0] is CODES.UNAVAILABLE
+    assert refusal(labelled) == (
+        CODES.INVALID_ARGUMENT,
+        "Unrecognized servable version label: stable",
+    )
     broken = _request(signature="half", x=np.float32([1, 2]))
     broken.inputs["x"].tensor_content = b"123"
     assert refusal(broken)[0] is CODES.INVALID_ARGUMENT
@@ -167,15 +170,6 @@ def test_garbage_is_invalid_argument(channel) -> None:
     with pytest.raises(grpc.RpcError) as caught:
         call(b"\xff\xff\xff", timeout=10)
     assert caught.value.code() is CODES.INVALID_ARGUMENT
-
-
-def test_classify_is_unimplemented(channel) -> None:
-    from tensorflow_serving.apis.classification_pb2 import ClassificationRequest
-    from tensorflow_serving.apis.prediction_service_pb2_grpc import PredictionServiceStub
-
-    with pytest.raises(grpc.RpcError) as caught:
-        PredictionServiceStub(channel).Classify(ClassificationRequest(), timeout=10)
-    assert caught.value.code() is CODES.UNIMPLEMENTED
 
 
 def test_status_and_metadata(channel) -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tfseg_serving.manager import ModelConfig, ModelManager, Timing, VersionPolicy, versions_below
+from tfseg_serving.manager import ModelManager
+from tfseg_serving.versions import ModelConfig, Timing, VersionPolicy, versions_below
 from tfseg_serving.status import Code, StatusError
 from tfseg_serving.wire import Signature
 
@@ -227,5 +228,5 @@ def test_unknown_names_and_versions(disk, start) -> None:
         manager.status("z")
     with pytest.raises(StatusError, match="Could not find version 9 of model m"):
         manager.status("m", 9)
-    with pytest.raises(StatusError, match="Model labels does not init yet"):
+    with pytest.raises(StatusError, match="Unrecognized servable version label: x"):
         manager.use("m", label="x").__enter__()

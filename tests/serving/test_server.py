@@ -144,7 +144,7 @@ def test_requests_over_the_bound_are_refused_and_the_server_goes_on(serve_fake, 
         with connect(url) as client, pytest.raises(ServerError):
             client.predict("m", {"x": big}, "serving_default")
     answer = send(server.rest_url, "POST", "/v1/models/m:predict", b" " * 100_001)
-    assert answer.status == 413
+    assert answer.status == 429
     assert b"larger than 100000 bytes" in answer.body
     assert send(server.rest_url, "POST", "/v1/models/m:predict", BODY).status == 200
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from google.protobuf import text_format
 
 from tfseg_serving.config import models_from_config, models_from_folders
-from tfseg_serving.manager import ModelConfig, VersionPolicy
+from tfseg_serving.versions import ModelConfig, VersionPolicy
 
 DEPLOY = Path(__file__).parents[2] / "serving" / "deploy"
 

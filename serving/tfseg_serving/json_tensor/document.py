@@ -42,6 +42,21 @@ def parse_object(body: bytes) -> dict[str, Any]:
     return document
 
 
+def signature_of(document: dict[str, Any]) -> str:
+    """Return the signature that a request names; empty when it names none.
+
+    Raises:
+        StatusError: it is named by something else than text.
+    """
+    signature = document.get("signature_name", "")
+    if not isinstance(signature, str):
+        raise invalid_argument(
+            f"JSON Value: {quote(document)} not formatted correctly. "
+            "'signature_name' key must be a string value."
+        )
+    return signature
+
+
 def _parse_reason(error: json.JSONDecodeError, text: str) -> tuple[str, int]:
     """Return RapidJSON's words for a syntax error, and where in the text it sees it."""
     if error.msg.startswith("Unterminated string"):

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfseg_serving import wire
-from tfseg_serving.json_tensor.document import parse_object
+from tfseg_serving.json_tensor.document import parse_object, signature_of
 from tfseg_serving.json_tensor.text import quote
 from tfseg_serving.json_tensor.values import is_base64, to_array
 from tfseg_serving.status import StatusError, invalid_argument
@@ -35,13 +35,7 @@ def parse_predict_request(
         StatusError: the text is no JSON, or not what the signature needs.
     """
     document = parse_object(body)
-    signature = document.get("signature_name", "")
-    if not isinstance(signature, str):
-        raise invalid_argument(
-            f"JSON Value: {quote(document)} not formatted correctly. "
-            "'signature_name' key must be a string value."
-        )
-    signature = signature or wire.DEFAULT_SIGNATURE
+    signature = signature_of(document) or wire.DEFAULT_SIGNATURE
     infos = inputs_of(signature)
     if not infos:
         raise invalid_argument(f"Failed to get input map for signature: {signature}")

@@ -75,7 +75,7 @@ def to_array(value: Any, dtype: int) -> NDArray[Any]:
         if found <= accepted and (kind.name not in INTEGER_RANGES or _in_range(leaves, kind.name)):
             return _leaves_to_array(leaves, kind.name, kind.numpy).reshape(shape)
     if kind.name == "string" and dict in set(map(type, leaves)):
-        decoded = [_decode_leaf(leaf) for leaf in _walk(value, shape, 0, kind.name)]
+        decoded = [decode_bytes(leaf) for leaf in _walk(value, shape, 0, kind.name)]
         return _leaves_to_array(decoded, kind.name, kind.numpy).reshape(shape)
     for _ in _walk(value, shape, 0, kind.name):
         pass
@@ -156,11 +156,16 @@ def _check_leaf(value: Any, name: str) -> None:
         fits = _in_range([value], name)
     if not fits:
         raise invalid_argument(
-            f"JSON Value: {quote(value)} Type: {_json_type(value)} is not of expected type: {name}"
+            f"JSON Value: {quote(value)} Type: {json_type(value)} is not of expected type: {name}"
         )
 
 
-def _decode_leaf(value: Any) -> bytes:
+def decode_bytes(value: Any) -> bytes:
+    """Return the bytes of a JSON string, or of an object for which :func:`is_base64` holds.
+
+    Raises:
+        StatusError: its text is no base64.
+    """
     if isinstance(value, str):
         return value.encode("utf-8", "surrogateescape")
     text = value["b64"]
@@ -170,7 +175,8 @@ def _decode_leaf(value: Any) -> bytes:
         raise invalid_argument("Unable to base64 decode") from error
 
 
-def _json_type(value: Any) -> str:
+def json_type(value: Any) -> str:
+    """Return RapidJSON's name for the type of a JSON value."""
     if value is None:
         return "Null"
     if isinstance(value, bool):
