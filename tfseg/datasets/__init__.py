@@ -5,11 +5,33 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from tfseg.datasets import bids, body, brain, drive, eye, folders, heart, msd, nnunet, thorax
-from tfseg.datasets.base import Adapter, Case, Dataset
-from tfseg.errors import DataError
+import numpy as np
 
-__all__ = ["ADAPTERS", "Adapter", "Case", "Dataset", "open_dataset"]
+from tfseg.datasets import (
+    bids,
+    body,
+    brain,
+    breast,
+    cine,
+    drive,
+    eye,
+    folders,
+    heart,
+    ircadb,
+    lidc,
+    msd,
+    nnunet,
+    oasis,
+    photos,
+    thorax,
+)
+from tfseg.datasets.base import Adapter, Case, Dataset
+from tfseg.errors import ConfigError, DataError, unknown_name
+from tfseg.files import atomic_path
+
+__all__ = ["ADAPTERS", "Adapter", "Case", "Dataset", "make_example", "open_dataset"]
+
+_MAX_EXAMPLES = 99  # numbers of some layouts have two digits
 
 # In the order they are tried; the most specific layout first.
 ADAPTERS: tuple[Adapter, ...] = (
@@ -22,7 +44,13 @@ ADAPTERS: tuple[Adapter, ...] = (
     *brain.ADAPTERS,
     *thorax.ADAPTERS,
     *heart.ADAPTERS,
+    *cine.ADAPTERS,
     *body.ADAPTERS,
+    *breast.ADAPTERS,
+    *oasis.ADAPTERS,
+    *lidc.ADAPTERS,
+    *ircadb.ADAPTERS,
+    *photos.ADAPTERS,
     *folders.ADAPTERS[1:],
 )
 
@@ -47,3 +75,30 @@ def open_dataset(path: str | os.PathLike[str]) -> Dataset:
         f"{root}: no known data set layout. Looked for {known}; `tfseg datasets` says what makes "
         "a folder each of them. Any data can be given as images/ beside labels/, or in a cases.csv."
     )
+
+
+def make_example(out: str | os.PathLike[str], layout: str, cases: int, seed: int = 0) -> None:
+    """Write a tiny data set in a published layout.
+
+    Args:
+        out: the folder to make; it must be absent or empty.
+        layout: an adapter's name.
+        cases: labelled training cases, 1 to 99; most layouts add a test case.
+        seed: not negative; the same seed gives the same voxels.
+
+    Raises:
+        ConfigError: unknown layout, ``cases`` or ``seed`` out of range.
+        DataError: ``out`` is not empty or cannot be written; nothing stays there then.
+    """
+    out = Path(out)
+    adapters = {adapter.name: adapter for adapter in ADAPTERS}
+    if layout not in adapters:
+        raise unknown_name("layout", layout, adapters)
+    if not 1 <= cases <= _MAX_EXAMPLES:
+        raise ConfigError(f"--cases must be 1 to {_MAX_EXAMPLES} with --layout; got {cases}.")
+    if seed < 0:
+        raise ConfigError(f"--seed must not be negative; got {seed}.")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise DataError(f"{out}: the output folder must be new or empty. Choose another.")
+    with atomic_path(out) as folder:
+        adapters[layout].example(folder, cases, np.random.default_rng(seed))

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tfseg.datasets.phantom.series import write_ct_series
 from tfseg.io import write_volume
 from tfseg.volume import Volume
 
@@ -75,6 +76,19 @@ def save_picture(array: NDArray[Any], path: Path) -> None:
 
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.ascontiguousarray(array)).save(path)
+
+
+def save_dicom(array: NDArray[Any], path: Path) -> None:
+    """Write an array (y, x) as one DICOM image."""
+    folder = path.parent / f".{path.stem}"
+    write_ct_series(volume(array[np.newaxis]), folder, path.name)
+    (folder / "001.dcm").replace(path)
+    folder.rmdir()
+
+
+def save_series(array: NDArray[Any], folder: Path) -> None:
+    """Write an array (z, y, x) as a DICOM series."""
+    write_ct_series(volume(array), folder, folder.name)
 
 
 def picture(

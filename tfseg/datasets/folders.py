@@ -199,8 +199,9 @@ def example_table(root: Path, cases: int, rng: np.random.Generator) -> None:
         if number < cases:
             examples.save(label, root / f"scans/{number}_tumour.nii.gz")
             reference = f"scans/{number}_tumour.nii.gz"
+            patient = number // 2
             lines.append(
-                f"case_{number},{';'.join(names)},{reference},train,p{number // 2},{number // 2 % 2}"
+                f"case_{number},{';'.join(names)},{reference},train,p{patient},{patient % 2}"
             )
         else:
             lines.append(f"case_{number},{';'.join(names)},,test,,")

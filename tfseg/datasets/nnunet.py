@@ -36,7 +36,7 @@ def recognises(root: Path) -> bool:
 
 
 def open_nnunet(root: Path) -> Dataset:
-    """Open a folder ``DatasetXXX_Name`` of nnU-Net version 2.
+    """Open a folder ``Dataset001_Name`` of nnU-Net version 2.
 
     Raises:
         DataError: an entry of ``dataset.json`` that is missing or not valid; labels that are

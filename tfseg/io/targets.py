@@ -11,6 +11,7 @@ from tfseg.io import volume_stem, volume_suffix
 _PICTURES = (
     ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".gif", ".bmp", ".ppm", ".pgm", ".ppm.gz", ".pgm.gz",
 )  # fmt: skip
+_VOLUMES = (".nii", ".nii.gz", ".mha", ".mhd", ".nrrd", ".hdr")
 _OUTPUTS = (".nii.gz", ".nii", ".mha", ".nrrd", ".png")
 
 
@@ -79,7 +80,7 @@ def _scans(given: Path) -> list[Path]:
         files = sorted(
             child
             for child in given.iterdir()
-            if volume_suffix(child) in (".nii", ".nii.gz", ".mha", ".mhd", ".nrrd", ".hdr", *_PICTURES)
+            if volume_suffix(child) in (*_VOLUMES, *_PICTURES)
             and not child.name.startswith(".")
         )
         return files or [given]

@@ -18,8 +18,13 @@ def test_table_and_json(capfd: pytest.CaptureFixture[str]) -> None:
     assert "drive" in printed.out
     assert run(["datasets", "--json"]) == 0
     document = json.loads(capfd.readouterr().out)
-    assert [(entry["name"], entry["dims"]) for entry in document] == [("msd", 3), ("drive", 2)]
-    assert all(entry["layout"] and entry["reference"] for entry in document)
+    dims = {entry["name"]: entry["dims"] for entry in document}
+    assert dims["msd"] == 3
+    assert dims["drive"] == 2
+    assert all(
+        entry["layout"] and entry["reference"] and entry["licence"] and entry["ids"]
+        for entry in document
+    )
 
 
 @pytest.mark.parametrize("command", ["phantom", "datasets", "check", "import-dicom"])
