@@ -1,4 +1,4 @@
-"""The commands ``serve`` and ``query``."""
+"""The command ``query``, and ``serve`` from the module beside this one."""
 
 from __future__ import annotations
 
@@ -7,118 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tfseg_serving.cli_serve import serve
+
 if TYPE_CHECKING:
     from tfseg.volume import Volume
     from tfseg_serving.client import Client
     from tfseg_serving.wire import Signature
 
-_PORT = click.IntRange(0, 65535)
-
-
-@click.command()
-@click.argument("model_dirs", metavar="[MODEL_DIR]...", nargs=-1, type=click.Path(path_type=Path))
-@click.option("--rest-port", type=_PORT, default=8501, show_default=True, help="0: any free port.")
-@click.option("--grpc-port", type=_PORT, default=8500, show_default=True, help="0: any free port.")
-@click.option(
-    "--host",
-    default="127.0.0.1",
-    show_default=True,
-    help="Address to bind. There is no authentication: use 0.0.0.0 on a trusted network only.",
-)
-@click.option(
-    "--config",
-    type=click.Path(path_type=Path),
-    help="A TF-Serving models.config instead of MODEL_DIR.",
-)
-@click.option(
-    "--max-request-bytes",
-    type=click.IntRange(1, 2**31 - 1),
-    help="Largest request.  [default: 2 GiB - 1 for gRPC, 1 GiB for REST]",
-)
-@click.option(
-    "--max-concurrency",
-    type=click.IntRange(1, 1024),
-    help="Predictions that run at once.  [default: 4 for each CPU]",
-)
-@click.option(
-    "--rest-timeout",
-    type=click.FloatRange(0.001, 86400),
-    default=600.0,
-    show_default=True,
-    help="Seconds that a prediction over REST may take.",
-)
-@click.option(
-    "--tensor-content",
-    is_flag=True,
-    help="Answer gRPC tensors as tensor_content, TF-Serving's "
-    "--enable_serialization_as_tensor_content.",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print models and URLs as JSON when ready.")
-def serve(
-    model_dirs: tuple[Path, ...],
-    rest_port: int,
-    grpc_port: int,
-    host: str,
-    config: Path | None,
-    max_request_bytes: int | None,
-    max_concurrency: int | None,
-    rest_timeout: float,
-    tensor_content: bool,
-    as_json: bool,
-) -> None:
-    """Serve SavedModels over the TF-Serving REST and gRPC API.
-
-    MODEL_DIR is the folder of a model (`exports/unet`, with its versions in it), one version
-    (`exports/unet/1`) or a folder of models (`exports`). New versions are found and swapped in
-    while the server runs. SIGTERM and Ctrl-C let requests under way finish for 30 seconds.
-    """
-    import logging
-    import signal
-    import sys
-    import threading
-
-    from tfseg.cli.console import note, print_json
-    from tfseg.errors import ConfigError, TfsegError
-    from tfseg_serving.config import models_from_config, models_from_folders
-    from tfseg_serving.server import Server, ServerOptions
-
-    if bool(model_dirs) == (config is not None):
-        given = "both" if config else "neither"
-        raise ConfigError(f"give either MODEL_DIR or --config; got {given}.")
-    models = models_from_config(config) if config else models_from_folders(model_dirs)
-    if rest_port and rest_port == grpc_port:
-        raise ConfigError(f"--rest-port and --grpc-port must differ; both are {rest_port}.")
-    options = ServerOptions(
-        host=host,
-        rest_port=rest_port,
-        grpc_port=grpc_port,
-        max_request_bytes=max_request_bytes,
-        max_concurrency=max_concurrency,
-        rest_timeout_s=rest_timeout,
-        tensor_content=tensor_content,
-    )
-    server = Server(models, options)
-    server.start()
-    logging.basicConfig(format="%(asctime)s %(message)s")
-    logging.getLogger("tfseg_serving").setLevel(logging.INFO)
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    available = server.available()
-    if as_json:
-        print_json({"rest": server.rest_url, "grpc": server.grpc_url, "models": available})
-    else:
-        for name, versions in available.items():
-            click.echo(
-                f"{name} version {', '.join(map(str, versions))}: {server.grpc_url} and "
-                f"{server.rest_url}/v1/models/{name}"
-            )
-    # Whoever started us waits for these lines, often through a pipe.
-    sys.stdout.flush()
-    stop.wait()
-    note("stopping: requests under way may finish within 30 s")
-    if not server.stop():
-        raise TfsegError("some requests took longer than 30 s and were cut off.")
+__all__ = ["query", "serve"]
 
 
 @click.command()

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from tfseg_serving.config import models_from_folders
-from tfseg_serving.versions import ModelConfig, Timing
 from tfseg_serving.server import Server, ServerOptions
+from tfseg_serving.versions import ModelConfig, Timing
 from tfseg_serving.wire import Signature, TensorInfo
 
 FAST = Timing(poll_s=0.05, retries=2, retry_s=0.05)

@@ -15,8 +15,8 @@ import pytest
 from tfseg.errors import ConfigError
 from tfseg_serving.client import connect
 from tfseg_serving.config import models_from_folders
-from tfseg_serving.versions import Timing
 from tfseg_serving.server import Server, ServerOptions
+from tfseg_serving.versions import Timing
 
 UNLIMITED = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
 FAST = ServerOptions(rest_port=0, grpc_port=0, timing=Timing(0.05, 1, 0.05))

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from tfseg_serving.manager import ModelManager
-from tfseg_serving.versions import ModelConfig, Timing, VersionPolicy, versions_below
 from tfseg_serving.status import Code, StatusError
+from tfseg_serving.versions import ModelConfig, Timing, VersionPolicy, versions_below
 from tfseg_serving.wire import Signature
 
 LATEST = VersionPolicy()

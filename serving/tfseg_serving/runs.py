@@ -1,0 +1,39 @@
+"""Run folders among the folders to serve: each is exported first, as `tfseg export` does it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tfseg.errors import TfsegError
+
+
+def is_run(folder: Path) -> bool:
+    """Tell whether a folder is a training run, by what is in it."""
+    return (folder / "config.json").is_file() and (folder / "model.keras").is_file()
+
+
+def with_runs_exported(folders: Sequence[Path], target: Path) -> list[Path]:
+    """Return folders of models: each run is exported below ``target`` and replaced by that.
+
+    The export runs in a process of its own: it needs Keras and a good deal of memory, the server
+    neither.
+
+    Raises:
+        TfsegError: an export failed.
+    """
+    served = [folder for folder in folders if not is_run(folder)]
+    runs = [folder for folder in folders if is_run(folder)]
+    for run in runs:
+        command = [sys.executable, "-m", "tfseg", "export", str(run), "--format", "savedmodel"]
+        done = subprocess.run(
+            [*command, "-o", str(target)], capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            reason = done.stderr.strip().splitlines()[-1:] or ["no reason given"]
+            raise TfsegError(
+                f"the run {run} cannot be exported: {reason[0].removeprefix('tfseg: ')}"
+            )
+    return [*served, target] if runs else served
