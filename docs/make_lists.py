@@ -1,4 +1,4 @@
-"""Write the pages that list losses and metrics, from their registries.
+"""Write the pages that list losses, metrics and data sets, from their registries.
 
     python docs/make_lists.py
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 from pathlib import Path
 
+from tfseg.datasets import ADAPTERS
 from tfseg.files import write_text
 from tfseg.losses import LOSSES, LossSettings
 from tfseg.metrics.registry import METRICS
@@ -79,12 +80,57 @@ def metrics_page() -> str:
     return "\n".join(lines) + "\n"
 
 
+def datasets_page() -> str:
+    """Return ``datasets.md``."""
+    lines = [
+        "# Data sets",
+        "",
+        "A folder is recognised from what is in it; `--data FOLDER` is all that is said. Data of",
+        "your own: `images/` beside `labels/`, or a table `cases.csv`; `labels.csv` (value,name)",
+        "names the label values of both. `tfseg check FOLDER` reads every case and names what is",
+        "wrong; `tfseg phantom OUT --layout NAME` writes a tiny example of any layout.",
+        "",
+        "A label of several overlapping structures becomes one label map, in which the later",
+        "structure of the list is kept. Cases of one patient never part in a split.",
+        "",
+        "| name | data | recognised by | dims | reference | licence |",
+        "|---|---|---|---|---|---|",
+    ]
+    for adapter in ADAPTERS:
+        others = [name for name in adapter.ids if name != adapter.name]
+        also = f"; also {', '.join(others)}" if others else ""
+        asks = "; registration" if adapter.registration else ""
+        lines.append(
+            f"| `{adapter.name}` | {_cell(adapter.title + also)} | {_cell(adapter.layout)} "
+            f"| {adapter.dims} | {_cell(adapter.reference)} | {_cell(adapter.licence + asks)} |"
+        )
+    lines += ["", *_MISSING.splitlines()]
+    return "\n".join(lines) + "\n"
+
+
+_MISSING = """\
+## Not read
+
+Layouts were written from publications and public code; of most the data themselves were not at
+hand, so that a copy may differ in a detail. What could be tried on real files: the Decathlon,
+DRIVE, BIDS derivatives and plain folders.
+
+- DDSM: its pictures are in a lossless JPEG of its own. Convert them, or take CBIS-DDSM's DICOM,
+  and give them as plain folders.
+- OASIS-3, ADNI, NITRC: there are no label maps of one layout; as plain folders.
+- NIH Pancreas-CT: its labels are flipped against its DICOM images, not alike in all copies.
+  Convert both to NIfTI, look at them, and give them as plain folders.
+- NSCLC-Radiomics: its references are DICOM RTSTRUCT and SEG, which are not read yet.
+- MedMNIST, IXI: they have no segmentations."""
+
+
 def _cell(text: str) -> str:
     return text.replace("|", "\\|")
 
 
 def main() -> None:
-    """Write both pages."""
+    """Write the pages."""
+    write_text(DOCS / "datasets.md", datasets_page())
     write_text(DOCS / "losses.md", losses_page())
     write_text(DOCS / "metrics.md", metrics_page())
 

@@ -15,7 +15,7 @@ def load(name):
     return module
 
 
-@pytest.mark.parametrize("page", ["losses", "metrics"])
+@pytest.mark.parametrize("page", ["losses", "metrics", "datasets"])
 def test_the_lists_are_current(page):
     written = getattr(load("make_lists"), f"{page}_page")()
     assert (DOCS / f"{page}.md").read_text(encoding="utf-8") == written, (

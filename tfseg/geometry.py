@@ -143,12 +143,16 @@ def orientation_code(affine: Affine) -> str:
     return "".join(letters[best[axis]][int(direction[best[axis], axis] < 0)] for axis in range(3))
 
 
+def farthest_apart(first: Affine, second: Affine, shape: tuple[int, ...]) -> float:
+    """Return the largest distance in mm between the places that two affines give a voxel."""
+    corners = np.array(list(itertools.product(*[(0, size - 1) for size in shape[:3]])))
+    homogeneous = np.c_[corners, np.ones(len(corners))]
+    return float(np.linalg.norm((homogeneous @ (first - second).T)[:, :3], axis=1).max())
+
+
 def same_grid(first: Affine, second: Affine, shape: tuple[int, ...]) -> bool:
     """Tell whether two affines place every voxel of ``shape`` within 1 % of a voxel (z, y, x).
 
     Headers round differently (strings in DICOM, float32 in NIfTI), so equality is too strict.
     """
-    corners = np.array(list(itertools.product(*[(0, size - 1) for size in shape[:3]])))
-    homogeneous = np.c_[corners, np.ones(len(corners))]
-    apart = np.linalg.norm((homogeneous @ (first - second).T)[:, :3], axis=1).max()
-    return bool(apart <= 0.01 * min(spacing_of(first)) + 1e-4)
+    return farthest_apart(first, second, shape) <= 0.01 * min(spacing_of(first)) + 1e-4

@@ -15,7 +15,12 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("data", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of tables.")
-def check(data: Path, as_json: bool) -> None:
+@click.option(
+    "--fix",
+    is_flag=True,
+    help="Give labels whose grid differs by rounding only (below 10 % of a voxel) their image's.",
+)
+def check(data: Path, as_json: bool, fix: bool) -> None:
     """Read every case of the data set DATA; report problems with their remedies.
 
     Exits with 0 when every case can be used, else with 2.
@@ -26,10 +31,11 @@ def check(data: Path, as_json: bool) -> None:
     from tfseg.errors import DataError
 
     dataset = open_dataset(data)
-    report = check_dataset(dataset, progress=lambda cases: track(cases, "Checking"))
+    report = check_dataset(dataset, progress=lambda cases: track(cases, "Checking"), fix=fix)
     if as_json:
         problems = [asdict(problem) for problem in report.problems]
-        print_json({"data": str(data), "ok": not problems, **report.summary, "problems": problems})
+        document = {"data": str(data), "ok": not problems, **report.summary}
+        print_json({**document, "fixed": list(report.fixed), "problems": problems})
     else:
         _print(report)
     if report.problems:
@@ -63,6 +69,7 @@ def _print(report: Report) -> None:
             for channel in summary["intensity"]
         ),
         *(("remark", remark) for remark in summary["remarks"]),
+        *((("fixed", ", ".join(report.fixed)),) if report.fixed else ()),
     ]
     print_table(summary["name"], ("", ""), rows)
     print_table(

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tfseg.datasets.base import Case, Dataset
 from tfseg.errors import DataError
+from tfseg.geometry import farthest_apart, orientation_code
+from tfseg.io import read_volume, volume_suffix, write_volume
 from tfseg.volume import Volume
 
 Progress = Callable[[Sequence[Case]], Iterable[Case]]
+
+_ROUNDED = 0.1  # of a voxel: what lies farther apart is not a rounded header
+_WRITABLE = (".nii", ".nii.gz", ".mha", ".nrrd")
 
 
 @dataclass(frozen=True)
@@ -22,8 +28,8 @@ class Problem:
 
     Attributes:
         case: its id.
-        kind: ``missing``, ``image``, ``label``, ``grid``, ``foreground``, ``mask`` or
-            ``duplicate``.
+        kind: ``missing``, ``image``, ``constant``, ``label``, ``grid``, ``rounding`` (a grid
+            that a header has rounded), ``foreground``, ``mask`` or ``duplicate``.
         message: one line.
     """
 
@@ -39,6 +45,7 @@ class _Facts:
     shapes: list[tuple[int, int, int]] = field(default_factory=list)
     spacings: list[tuple[float, float, float]] = field(default_factory=list)
     intensities: list[list[tuple[float, float, float]]] = field(default_factory=list)
+    orientations: dict[str, list[str]] = field(default_factory=dict)
     label_voxels: list[list[int]] = field(default_factory=list)
     label_ml: list[list[float]] = field(default_factory=list)
 
@@ -50,26 +57,41 @@ class Report:
     Attributes:
         problems: in the order of the cases; empty when all can be used.
         summary: JSON-ready: counts, shapes (z, y, x), spacings (mm), intensities, labels.
+        fixed: ids of the cases whose label's header was corrected.
     """
 
     problems: tuple[Problem, ...]
     summary: dict[str, Any]
+    fixed: tuple[str, ...] = ()
 
 
-def check_dataset(dataset: Dataset, progress: Progress = iter) -> Report:
+def check_dataset(dataset: Dataset, progress: Progress = iter, *, fix: bool = False) -> Report:
     """Read every image, label and mask, one case at a time.
 
     Args:
         dataset: the opened data set.
         progress: wraps the sequence of cases, to show how far the work is.
+        fix: give a label whose grid differs by rounding only its image's affine; the file is
+            replaced atomically, its voxels stay.
     """
     problems: list[Problem] = []
+    fixed: list[str] = []
     facts = _Facts()
     seen: dict[bytes, str] = {}
     for case in progress(dataset.cases):
         for kind, found in _check_case(dataset, case, facts, seen):
-            problems.append(Problem(case.id, kind, found))
-    return Report(tuple(problems), _summary(dataset, facts))
+            if fix and kind == "rounding":
+                _give_affine(dataset, case)
+                fixed.append(case.id)
+            else:
+                problems.append(Problem(case.id, kind, found))
+    return Report(tuple(problems), _summary(dataset, facts), tuple(fixed))
+
+
+def _give_affine(dataset: Dataset, case: Case) -> None:
+    image, path = dataset.read_image(case), Path(str(case.label))
+    label = read_volume(path)
+    write_volume(replace(label, affine=image.affine), path)
 
 
 def _check_case(
@@ -104,6 +126,15 @@ def _check_case(
             found.append(("mask", str(error)))
     if image is not None:
         _note_image(image, facts)
+        facts.orientations.setdefault(orientation_code(image.affine), []).append(case.id)
+        voxels = image.channel_last().reshape(-1, image.channels)
+        low, high = voxels.min(axis=0), voxels.max(axis=0)
+        for channel in np.flatnonzero(low == high):
+            message = (
+                f"case {case.id}: every voxel of channel {dataset.modalities[channel]} is "
+                f"{low[channel]:g}. Replace the image or remove the case."
+            )
+            found.append(("constant", message))
         digest = hashlib.blake2b(np.ascontiguousarray(image.array).tobytes()).digest()
         first = seen.setdefault(digest, case.id)
         if first != case.id:
@@ -120,8 +151,21 @@ def _check_case(
         try:
             dataset.check_grid(case, image, label)
         except DataError as error:
-            found.append(("grid", str(error)))
+            found.append(_grid_problem(case, image, label, str(error)))
     return found
+
+
+def _grid_problem(case: Case, image: Volume, label: Volume, message: str) -> tuple[str, str]:
+    """Tell a header that was rounded, which --fix can correct, from another grid."""
+    if image.shape == label.shape and not case.parts:
+        apart = farthest_apart(image.affine, label.affine, image.shape)
+        rounded = apart <= _ROUNDED * min(image.spacing_mm)
+        if rounded and volume_suffix(str(case.label)) in _WRITABLE:
+            return "rounding", (
+                f"case {case.id}: image and label lie {apart:.3g} mm apart, a part of a voxel, as "
+                "headers do that were rounded. `tfseg check --fix` gives the label the image's."
+            )
+    return "grid", message
 
 
 def _note_image(image: Volume, facts: _Facts) -> None:
@@ -178,8 +222,21 @@ def _summary(dataset: Dataset, facts: _Facts) -> dict[str, Any]:
             }
             for value, name in enumerate(dataset.labels)
         ],
-        "remarks": list(dataset.remarks),
+        "remarks": [*dataset.remarks, *_orientation_remarks(facts.orientations)],
     }
+
+
+def _orientation_remarks(orientations: dict[str, list[str]]) -> list[str]:
+    """Return one line where the axes of a set's cases run in different directions."""
+    if len(orientations) < 2:
+        return []
+    most = max(orientations, key=lambda code: len(orientations[code]))
+    others = [case for code, cases in orientations.items() if code != most for case in cases]
+    named = ", ".join(others[:5]) + (f" and {len(others) - 5} more" if len(others) > 5 else "")
+    return [
+        f"axes (z, y, x) run {most} in most cases and otherwise in {named}; training and "
+        "prediction turn them all alike."
+    ]
 
 
 def _spread(rows: Sequence[Sequence[float]]) -> dict[str, list[float]]:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tfseg.cli.main import run
-from tfseg.io import write_volume
+from tfseg.io import read_volume, write_volume
 from tfseg.volume import Volume
 
 IMAGE = Volume.from_geometry(np.arange(120, dtype=np.int16).reshape(4, 5, 6), (3, 1, 1))
@@ -136,6 +136,7 @@ def no_training(root: Path) -> None:
 
 def no_description(root: Path) -> None:
     (root / "dataset.json").unlink()
+    (root / "labelsTr").rename(root / "elsewhere")
 
 
 @pytest.mark.parametrize(
@@ -146,7 +147,7 @@ def no_description(root: Path) -> None:
         (no_image, "labelsTr/a.nii.gz: no NIfTI file: it must start with the header size"),
         (gone, "labelsTr/a.nii.gz: the file is missing"),
         (other_grid, "case a: image and label must lie on one grid; the image is (4, 5, 6) at 3 x"),
-        (outside_the_map, "must be among the declared [0, 1]; case a has 7 in 59 voxels"),
+        (outside_the_map, "label values must be among 0, 1; it has 7 in 59 voxels"),
         (two_channels, "the data set declares 1 channels (CT); the image has 2"),
         (no_foreground, "case a: the label map has no foreground"),
         (nan, "the image holds NaN or infinite voxels"),
@@ -155,7 +156,7 @@ def no_description(root: Path) -> None:
         (escape, "files must lie inside the data set folder; got '../../secret.nii.gz'"),
         (twice, "case 'a' is listed twice"),
         (no_training, "needs a list 'training' of cases; got None"),
-        (no_description, "no known data set layout. Looked for msd: dataset.json"),
+        (no_description, "no known data set layout. Looked for csv, nnunet, msd, "),
     ],
 )
 def test_bad_input_data(
@@ -201,3 +202,48 @@ def test_real_data(real_data: Path, capfd: pytest.CaptureFixture[str]) -> None:
     document = json.loads(capfd.readouterr().out)
     assert document["cases"]["readable"] == 4
     assert document["shape"]["median"] == [64, 128, 128]
+
+
+def shift(path: Path, millimetres: float) -> None:
+    affine = LABEL.affine.copy()
+    affine[0, 3] += millimetres
+    write_volume(Volume(LABEL.array, affine), path)
+
+
+def test_fix_gives_a_rounded_label_its_images_grid(
+    data: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    shift(data / "labelsTr/a.nii.gz", 0.05)
+    assert run(["check", str(data)]) == 2
+    printed = capfd.readouterr()
+    assert "0.05 mm apart" in printed.err
+    assert "tfseg check --fix" in printed.err
+    assert run(["check", str(data), "--fix", "--json"]) == 0
+    document = json.loads(capfd.readouterr().out)
+    assert (document["ok"], document["fixed"]) == (True, ["a"])
+    assert run(["check", str(data)]) == 0
+    mended = read_volume(data / "labelsTr/a.nii.gz")
+    assert np.array_equal(mended.array, LABEL.array)
+    assert np.allclose(mended.affine, IMAGE.affine)
+
+
+def test_fix_leaves_another_grid_alone(data: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    shift(data / "labelsTr/a.nii.gz", 0.2)
+    before = (data / "labelsTr/a.nii.gz").read_bytes()
+    assert run(["check", str(data), "--fix"]) == 2
+    assert "must lie on one grid" in capfd.readouterr().err
+    assert (data / "labelsTr/a.nii.gz").read_bytes() == before
+
+
+def test_constant_images_and_axes_that_differ_are_named(
+    data: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    flipped = IMAGE.affine.copy()
+    flipped[0, 2] *= -1
+    write_volume(Volume(np.full_like(IMAGE.array, 7), flipped), data / "imagesTr/b.nii.gz")
+    write_volume(Volume(LABEL.array, flipped), data / "labelsTr/b.nii.gz")
+    assert run(["check", str(data), "--json"]) == 2
+    document = json.loads(capfd.readouterr().out)
+    assert [problem["kind"] for problem in document["problems"]] == ["constant"]
+    assert "every voxel of channel CT is 7" in document["problems"][0]["message"]
+    assert "otherwise in b;" in document["remarks"][0]

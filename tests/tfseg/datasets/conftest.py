@@ -27,7 +27,8 @@ def make_msd(tmp_path: Path) -> Callable[..., Path]:
             write_volume(image, root / f"imagesTr/{name}.nii.gz")
             write_volume(label, root / f"labelsTr/{name}.nii.gz")
         write_volume(
-            Volume.from_geometry(np.zeros((2, 2, 2), np.int16)), root / "imagesTs/t.nii.gz"
+            Volume.from_geometry(np.arange(8, dtype=np.int16).reshape(2, 2, 2)),
+            root / "imagesTs/t.nii.gz",
         )
         document = {
             "name": "Tiny",
