@@ -80,8 +80,7 @@ def _scans(given: Path) -> list[Path]:
         files = sorted(
             child
             for child in given.iterdir()
-            if volume_suffix(child) in (*_VOLUMES, *_PICTURES)
-            and not child.name.startswith(".")
+            if volume_suffix(child) in (*_VOLUMES, *_PICTURES) and not child.name.startswith(".")
         )
         return files or [given]
     return [given]
