@@ -29,8 +29,8 @@ def test_a_clean_set(make_msd: Make) -> None:
     assert summary["cases"] == {"training": 1, "labelled": 1, "test": 1, "readable": 2}
     assert summary["shape"] == {"min": [2, 2, 2], "median": [2, 2.5, 3], "max": [2, 3, 4]}
     assert summary["spacing_mm"]["max"] == [10, 5, 2]
-    # The test image is all 0; a mean of the cases' means.
-    assert summary["intensity"] == [{"channel": "CT", "min": 0, "mean": 11.5 / 2, "max": 23}]
+    # The test image holds 0 to 7; a mean of the cases' means.
+    assert summary["intensity"] == [{"channel": "CT", "min": 0, "mean": (11.5 + 3.5) / 2, "max": 23}]
     organ = summary["labels"][1]
     assert organ["cases"] == 1
     assert organ["mean_voxels"] == 3
