@@ -52,7 +52,7 @@ def _print_all() -> None:
 
 def _print_one(name: str) -> None:
     from tfseg.cli.console import print_table
-    from tfseg.models import MODELS, PRESETS, describe
+    from tfseg.models import PRESETS, describe
 
     document = _details(name)
     click.echo(f"{name}: {_headline(document)}\n{document['paper']}\n")
@@ -60,12 +60,11 @@ def _print_one(name: str) -> None:
         click.echo(f"For {document['use']}.\n")
     if name in PRESETS:
         click.echo(f"A preset of {document['network']}, which is:\n")
-    network = MODELS[document.get("network", name)]
     description = describe(name)
     for paragraph in description.about:
         click.echo(_plain(paragraph) + "\n")
-    if network.ours:
-        click.echo(f"Left open by the publication and chosen here: {network.ours}.\n")
+    if document["ours"]:
+        click.echo(f"Left open by the publication and chosen here: {document['ours']}.\n")
     rows = [
         (option.name, option.values, _value(option.default), _value(option.faithful), option.what)
         for option in description.options
@@ -75,7 +74,7 @@ def _print_one(name: str) -> None:
         ("option", "values", "default", "faithful", "what it is"),
         [(*row, _plain(text)) for *row, text in rows],
     )
-    _print_presets([preset for preset in PRESETS.values() if preset.model == network.name])
+    _print_presets([PRESETS[preset] for preset in document["presets"]])
 
 
 def _print_presets(presets: list[Preset]) -> None:
@@ -133,7 +132,7 @@ def _details(name: str) -> dict[str, Any]:
     description = describe(name)
     return document | {
         "use": info.use if preset is None else preset.use,
-        "ours": info.ours,
+        "ours": ", ".join(filter(None, (info.ours, "" if preset is None else preset.ours))),
         "about": list(description.about),
         "all_options": [asdict(option) for option in description.options],
         "presets": [each.name for each in PRESETS.values() if each.model == info.name],

@@ -98,11 +98,9 @@ def _from_code(name: str) -> Description:
     texts = _attribute_texts(config)
     options = []
     for option, schema in config.model_json_schema()["properties"].items():
-        default = _plain(config.model_fields[option].default)
+        default = _plain(config.model_fields[option].get_default(call_default_factory=True))
         faithful = _plain(config.paper.get(option, default))
-        options.append(
-            Option(option, _values(schema), default, faithful, texts.get(option, ""))
-        )
+        options.append(Option(option, _values(schema), default, faithful, texts.get(option, "")))
     return Description(tuple(" ".join(text.split()) for text in paragraphs), tuple(options))
 
 
@@ -135,7 +133,8 @@ def _values(schema: dict[str, Any]) -> str:
         return f"list of {_values(part)}"
     if kind in {"integer", "number"}:
         return _range(schema)
-    return {"boolean": "true, false", "null": "null", "string": "text"}[kind]
+    words = {"boolean": "true, false", "string": "text", "object": "a JSON object", "null": "null"}
+    return words[kind]
 
 
 def _range(schema: dict[str, Any]) -> str:

@@ -22,6 +22,7 @@ class Preset:
         use: what for, and what here differs from the paper.
         options: of the network.
         settings: of the training run.
+        ours: what of it is not the paper's, or not known from it.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Preset:
     use: str
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)
     settings: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    ours: str = ""
 
 
 _PRESETS = (
@@ -39,6 +41,7 @@ _PRESETS = (
         "Zhou et al. 2017, arXiv:1711.01506",
         "small objects with little data",
         settings={"loss": "focal(gamma=2)"},
+        ours="widths of the network",
     ),
     Preset(
         "edge_fcn",
@@ -46,6 +49,7 @@ _PRESETS = (
         "Wang et al., edge-aware fully convolutional network",
         "brain MR; edges count twice. The paper's dense CRF is not applied",
         settings={"loss": "edge_weighted_ce(extra=1, width=2)"},
+        ours="how edges are weighed",
     ),
     Preset(
         "optic_fcn",
