@@ -19,7 +19,7 @@ _ANALYZE = (".hdr",)
 _IMAGE = (
     ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".gif", ".bmp", ".ppm", ".pgm", ".ppm.gz", ".pgm.gz",
 )  # fmt: skip
-_DICOM = (".dcm", ".ima")
+_DICOM = (".dcm", ".ima", ".zip")
 
 
 def volume_suffixes() -> tuple[str, ...]:
@@ -42,7 +42,7 @@ def volume_stem(path: str | os.PathLike[str]) -> str:
 
 
 def read_volume(path: str | os.PathLike[str], *, allow_2d: bool = True) -> Volume:
-    """Read a volume from a file, or from a folder that holds one DICOM series.
+    """Read a volume from a file, or from a folder or zip that holds one DICOM volume.
 
     Args:
         path: NIfTI (``.nii``, ``.nii.gz``), MetaImage (``.mha``, ``.mhd``), NRRD, Analyze

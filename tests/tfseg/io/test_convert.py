@@ -33,7 +33,7 @@ def test_series_of_a_deep_tree(write_series: Write, tmp_path: Path) -> None:
     assert "localizer is no volume" in manifest["series"][2]["reason"]
     for entry in manifest["series"][:2]:
         written = read_volume(tmp_path / "out" / entry["file"])
-        source = read(tmp_path / "scan", series_uid=entry["series_uid"])
+        source = read(tmp_path / "scan", series_uid=f"1.2.3.{entry['number']}")
         assert np.array_equal(written.array, source.array)
         assert written.same_grid(source)
         assert entry["shape"] == [5, 4, 3]
@@ -43,6 +43,7 @@ def test_series_of_a_deep_tree(write_series: Write, tmp_path: Path) -> None:
     assert json.loads(text) == manifest
     assert "Secret" not in text
     assert "secret-id" not in text
+    assert "1.2.3" not in text
     assert str(tmp_path) not in text
 
 
@@ -57,6 +58,46 @@ def test_headers_do_not_choose_where_files_go(write_series: Write, tmp_path: Pat
 
 def test_nothing_is_left_when_nothing_is_converted(write_series: Write, tmp_path: Path) -> None:
     write_series(ARRAY, NumberOfFrames=2)
-    with pytest.raises(DataError, match=r"none of 1 series can be converted; the first: .* frame"):
+    with pytest.raises(DataError, match=r"none of 1 volumes can be converted; the first: .* frame"):
         convert_tree(tmp_path / "scan", tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["scan"]
+
+
+def test_uids_and_names_of_damaged_files_only_when_asked_for(
+    write_series: Write, tmp_path: Path
+) -> None:
+    folder = write_series(ARRAY)[0].parent
+    damaged = folder / "Name^Secret"
+    damaged.write_bytes((folder / "1-000").read_bytes()[:150])
+    manifest = convert_tree(tmp_path / "scan", tmp_path / "out")
+    (entry,) = manifest["damaged_files"]
+    assert "the DICOM header is" in entry["reason"]
+    assert "Secret" not in json.dumps(manifest)
+    told = []
+    manifest = convert_tree(
+        tmp_path / "scan",
+        tmp_path / "more",
+        identify=True,
+        damaged=lambda file, reason: told.append((str(file), reason)),
+    )
+    assert manifest["damaged_files"][0]["file"] == "Name^Secret"
+    assert told == [("Name^Secret", entry["reason"])]
+    assert manifest["series"][0]["series_uid"] == "1.2.3.1"
+
+
+def test_volumes_of_one_series_have_names_of_their_own(write_series: Write, tmp_path: Path) -> None:
+    positions = [(10, 20, 30 + 4 * (index % 3)) for index in range(6)]
+    write_series(
+        np.concatenate([ARRAY[:3], ARRAY[2:]]),
+        positions,
+        each=lambda index: {"EchoTime": 2.5 if index < 3 else 5, "InstanceNumber": index},
+        Modality="MR",
+        SeriesDescription="../two echoes",
+    )
+    manifest = convert_tree(tmp_path / "scan", tmp_path / "out")
+    assert [entry["label"] for entry in manifest["series"]] == ["echo 2.5", "echo 5"]
+    stems = {entry["file"].split(entry["id"])[1] for entry in manifest["series"]}
+    assert stems == {"-echo-2.5.nii.gz", "-echo-5.nii.gz"}
+    assert {entry["description"] for entry in manifest["series"]} == {"../two echoes"}
+    first = read_volume(tmp_path / "out" / manifest["series"][0]["file"])
+    assert np.array_equal(first.array, ARRAY[:3])

@@ -1,97 +1,167 @@
-"""DICOM series of single-frame slices, as scanners store CT, MR and PET (PS3.3 C.7.6.2).
+"""DICOM: series of slices, multi-frame files and mosaics as volumes (PS3.3 C.7.6.2).
 
 Where voxels are comes from ImagePositionPatient, ImageOrientationPatient and PixelSpacing
-alone: never from file names, file order or SliceThickness. A series whose slices do not make
-one regular, complete, upright stack is refused with the rule that it breaks.
+alone: never from file names, file order or SliceThickness. The way is :func:`scan_tree`
+(headers), :func:`split` (a series into volumes), :func:`load` (geometry checked and made
+regular, pixels decoded). What is corrected on the way is said; what cannot be put right is
+refused with the rule that it breaks. ``docs/dicom.md`` lists the rules.
 """
 
 from __future__ import annotations
 
+import logging
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 from tfseg.errors import DataError
-from tfseg.io.dicom.grid import stack
-from tfseg.io.dicom.headers import Series, Tree, read_header, scan_tree
+from tfseg.io.dicom.grid import place
+from tfseg.io.dicom.headers import Series, Tree, scan_tree
 from tfseg.io.dicom.pixels import decode
+from tfseg.io.dicom.regular import regularise
+from tfseg.io.dicom.sources import opened
+from tfseg.io.dicom.split import Stack, split
+from tfseg.io.dicom.suv import uptake
 from tfseg.volume import Volume
 
-__all__ = ["Series", "Tree", "list_series", "read", "read_series", "scan_tree"]
+__all__ = [
+    "Loaded",
+    "Series",
+    "Stack",
+    "Tree",
+    "decode",
+    "load",
+    "opened",
+    "read",
+    "scan_tree",
+    "split",
+]
+
+_log = logging.getLogger(__name__)
 
 
-def list_series(folder: str | os.PathLike[str]) -> tuple[Series, ...]:
-    """Return every series below a folder, in the order of their numbers; no pixels are read.
+@dataclass(frozen=True)
+class Loaded:
+    """A volume and how it came to be.
+
+    Attributes:
+        volume: voxels and their place.
+        unit: of the values: ``HU``, ``SUVbw g/ml``, DICOM's code for other PET; empty where
+            DICOM names none.
+        decisions: sentences on what was split, corrected and converted.
+        corrected: those on corrections of the geometry, part of ``decisions``.
+    """
+
+    volume: Volume
+    unit: str
+    decisions: tuple[str, ...]
+    corrected: tuple[str, ...] = ()
+
+
+def load(stack: Stack, *, allow_gaps: bool = False, suv: bool = True) -> Loaded:
+    """Read one volume of a series.
+
+    Rescale slope and intercept, or the Modality LUT, are applied slice by slice; MONOCHROME1
+    is inverted, so more is always brighter. Integers stay integers where slope and intercept
+    allow it. Tilted and unevenly spaced slices are resampled onto a regular grid.
+
+    Args:
+        stack: from :func:`split`.
+        allow_gaps: interpolate missing slices instead of refusing them.
+        suv: scale PET to standardised uptake values where the header allows it.
 
     Raises:
-        DataError: no such folder.
+        DataError: a refused stack; slices that differ in size, lie at one place or are
+            missing; pixels that cannot be decoded.
     """
-    return scan_tree(folder).series
+    if stack.refusal is not None:
+        raise DataError(stack.refusal)
+    what = f"series {stack.name}"
+    placed = place(stack.frames, what, allow_gaps=allow_gaps)
+    frames, said = placed.frames, (*stack.decisions, *placed.decisions)
+    header = frames[0].header
+    unit = frames[0].unit
+    if not unit and stack.series.modality == "CT" and not header.has_groups:
+        unit = "HU"  # PS3.3 C.8.2.1.1.2: unless RescaleType says otherwise
+    if stack.series.modality == "PT" and suv:
+        activity = uptake(frames)
+        frames, unit, said = activity.frames, activity.unit, (*said, activity.decision)
+    if header.photometric == "MONOCHROME1":
+        inverted = "inverted" if frames[0].inverted else f"kept, since values are in {unit}"
+        said = (*said, f"MONOCHROME1 {inverted}")
+    array = decode(frames, what)
+    if placed.correction is not None:
+        array = regularise(array, placed.correction)
+    volume = Volume(array, placed.affine, stack.series.modality)
+    return Loaded(volume, unit, said, placed.decisions)
 
 
 def read(path: str | os.PathLike[str], series_uid: str | None = None) -> Volume:
-    """Read the one image series below a folder, or one DICOM file as a slice.
+    """Read the one volume of a folder, a zip or a file.
+
+    What was corrected, and damaged files that were skipped, are logged as warnings.
 
     Args:
-        path: a folder of any depth with any file names, or a file.
-        series_uid: SeriesInstanceUID of the series to read where the folder holds several.
+        path: a folder of any depth with any file names, a zip of one, or a file: a slice, a
+            multi-frame image or a mosaic.
+        series_uid: SeriesInstanceUID of the series to read where there are several.
 
     Raises:
-        DataError: no DICOM there, damaged files, several series and none chosen, or a series
-            that is no regular stack (see :func:`read_series`).
+        DataError: no DICOM there, several volumes and none chosen, or one that cannot be read
+            (see :func:`load`).
     """
     path = Path(path)
-    if path.is_file():
-        header = read_header(path)
-        if header is None:
+    with opened(path) as source:
+        tree = scan_tree(source)
+        damaged = _damaged_text(tree)
+        if not tree.series:
+            if source.is_file() and not tree.unreadable:
+                raise DataError(
+                    f"{path}: no DICOM image: bytes 128 to 131 must be DICM, and a DICOMDIR is no "
+                    "image. Check the file."
+                )
             raise DataError(
-                f"{path}: no DICOM file: bytes 128 to 131 must be DICM. Check the file."
+                f"{path}: a DICOM image series is needed; found {tree.skipped} files, none of "
+                f"them DICOM{damaged}."
             )
-        return read_series(Series((header,)), f"{path}")
-    tree = scan_tree(path)
-    if tree.unreadable:
-        raise DataError(  # it may be a slice of the series: without it the volume is too short
-            f"{tree.unreadable[0].reason} ({len(tree.unreadable)} damaged files in {path})"
-        )
-    if series_uid is not None:
-        for series in tree.series:
-            if series.uid == series_uid:
-                return read_series(series, f"{path}: series {series.name}")
-        raise DataError(
-            f"{path}: no series {series_uid}. The folder holds {_listing(tree.series)}."
-        )
-    images = [series for series in tree.series if series.is_image]
-    if len(images) == 1:
-        return read_series(images[0], f"{path}: series {images[0].name}")
-    if images:
-        raise DataError(
-            f"{path}: one series is needed; the folder holds {_listing(tuple(images))}. "
-            "Choose the folder of one, or convert all with `tfseg import-dicom`."
-        )
-    found = _listing(tree.series) if tree.series else f"{tree.skipped} files, none of them DICOM"
-    raise DataError(f"{path}: a DICOM image series is needed; found {found}.")
+        chosen = [one for one in tree.series if series_uid in {None, one.uid}]
+        if not chosen:
+            raise DataError(
+                f"{path}: no series {series_uid}. The folder holds {len(tree.series)} series: "
+                f"{_listing([one.name for one in tree.series])}."
+            )
+        images = [one for one in chosen if one.is_image] or chosen
+        stacks = [stack for one in images for stack in split(one)]
+        usable = [stack for stack in stacks if stack.refusal is None]
+        if len(usable) > 1:
+            raise DataError(
+                f"{path}: one volume is needed; there are {len(usable)} volumes: "
+                f"{_listing([stack.name for stack in usable])}. "
+                "Choose the folder of one, or convert all with `tfseg import-dicom`."
+            )
+        if not usable:
+            raise DataError(f"{path}: {stacks[0].refusal}")
+        try:
+            loaded = load(usable[0])
+        except DataError as error:
+            raise DataError(f"{path}: {error}{damaged}") from error
+        for stack in stacks:
+            if stack.refusal is not None:
+                _log.warning("%s: left out: %s", path, stack.refusal)
+        for said in loaded.corrected:
+            _log.warning("%s: %s: %s", path, usable[0].name, said)
+        for broken in tree.unreadable:
+            _log.warning("%s: skipped damaged file %s: %s", path, broken.path, broken.reason)
+        return loaded.volume
 
 
-def read_series(series: Series, what: str = "") -> Volume:
-    """Read a listed series: slices in the order of their positions, values rescaled.
-
-    Rescale slope and intercept are applied slice by slice; MONOCHROME1 is inverted, so more is
-    always brighter. Integers stay integers where slope and intercept allow it.
-
-    Args:
-        series: from :func:`list_series`.
-        what: what messages call the series; modality and number by default.
-
-    Raises:
-        DataError: localizer, mosaic, multi-frame or colour images; slices that differ in size
-            or orientation, lie at one place, are missing, unevenly spaced or tilted; pixels
-            that cannot be decoded.
-    """
-    what = what or f"series {series.name}"
-    ordered, affine = stack(series, what)
-    return Volume(decode(ordered, what), affine, series.modality)
+def _damaged_text(tree: Tree) -> str:
+    if not tree.unreadable:
+        return ""
+    first = tree.unreadable[0]
+    return f" ({len(tree.unreadable)} damaged files, the first {first.path}: {first.reason})"
 
 
-def _listing(series: tuple[Series, ...], most: int = 5) -> str:
-    named = [f"{one.name} ({len(one.headers)} files, uid {one.uid})" for one in series[:most]]
-    more = f" and {len(series) - most} more" if len(series) > most else ""
-    return f"{len(series)} series: {', '.join(named)}{more}"
+def _listing(names: list[str], most: int = 5) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"{', '.join(names[:most])}{more}"

@@ -1,8 +1,7 @@
-"""Turn a tree of DICOM files into NIfTI volumes and a manifest of every series."""
+"""Turn a tree of DICOM files into NIfTI volumes and a manifest of every volume."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -13,26 +12,39 @@ from tfseg import __version__, geometry
 from tfseg.errors import DataError
 from tfseg.files import atomic_path, write_json
 from tfseg.io import nifti
-from tfseg.io.dicom import Series, read_series, scan_tree
+from tfseg.io.dicom import Stack, Tree, load, opened, scan_tree, split
 
 MANIFEST = "manifest.json"
+_LABEL_CHARACTERS = 40
 
-Progress = Callable[[Sequence[Series]], Iterable[Series]]
+Progress = Callable[[Sequence[Stack]], Iterable[Stack]]
 
 
 def convert_tree(
-    source: str | os.PathLike[str], out: str | os.PathLike[str], progress: Progress = iter
+    source: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    progress: Progress = iter,
+    *,
+    damaged: Callable[[Path, str], None] | None = None,
+    allow_gaps: bool = False,
+    suv: bool = True,
+    identify: bool = False,
 ) -> dict[str, Any]:
-    """Write each readable series as ``<modality>-<number>-<hash>.nii.gz``, and ``manifest.json``.
+    """Write each volume as ``<modality>-<number>-<id>[-<label>].nii.gz``, and ``manifest.json``.
 
-    The manifest lists every series with its geometry and file, or the rule for which it was
-    refused. It holds no data about the patient and no path: series are named by their UID.
+    The manifest lists every volume with its geometry, file and what was decided, or the rule
+    for which it was refused. It holds no data about the patient: no name, no UID, no path. The
+    ``id`` is a hash of the SeriesInstanceUID.
 
     Args:
-        source: folder of any depth; files that are no DICOM are skipped.
-        out: new or empty folder. It is written as a whole, or, where no series can be
+        source: folder of any depth, zip or file; files that are no DICOM are skipped.
+        out: new or empty folder. It is written as a whole, or, where nothing can be
             converted, not at all.
-        progress: wraps the sequence of series, to show how far the work is.
+        progress: wraps the sequence of volumes, to show how far the work is.
+        damaged: is told of each damaged file that is skipped, and why.
+        allow_gaps: interpolate missing slices instead of refusing them.
+        suv: scale PET to standardised uptake values where the header allows it.
+        identify: also write SeriesInstanceUIDs and the names of damaged files.
 
     Returns:
         The manifest.
@@ -43,63 +55,87 @@ def convert_tree(
     source, out = Path(source), Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise DataError(f"{out}: the output folder must be new or empty. Choose another.")
-    tree = scan_tree(source)
-    if not tree.series:
-        broken = f"; the first damaged one: {tree.unreadable[0].reason}" if tree.unreadable else ""
-        raise DataError(
-            f"{source}: holds no DICOM series ({tree.skipped} other files, "
-            f"{len(tree.unreadable)} damaged ones{broken})."
-        )
-    manifest: dict[str, Any] = {
-        "version": 1,
-        "tfseg": __version__,
-        "converted": 0,
-        "refused": 0,
-        "skipped_files": tree.skipped,
-        "damaged_files": len(tree.unreadable),
-        "series": [],
-    }
-    with atomic_path(out) as folder:
-        folder.mkdir()
-        for series in progress(tree.series):
-            entry = _convert(series, folder)
-            manifest["converted" if entry["file"] else "refused"] += 1
-            manifest["series"].append(entry)
-        if manifest["converted"]:
+    with opened(source) as place:
+        tree = scan_tree(place)
+        if not tree.series:
+            raise DataError(
+                f"{source}: holds no DICOM series ({tree.skipped} other files, "
+                f"{len(tree.unreadable)} damaged ones{_first_damaged(tree)})."
+            )
+        if damaged is not None:
+            for broken in tree.unreadable:
+                damaged(broken.path, broken.reason)
+        manifest: dict[str, Any] = {
+            "version": 2,
+            "tfseg": __version__,
+            "converted": 0,
+            "refused": 0,
+            "skipped_files": tree.skipped,
+            "damaged_files": [
+                {"reason": broken.reason} | ({"file": str(broken.path)} if identify else {})
+                for broken in tree.unreadable
+            ],
+            "series": [],
+        }
+        with atomic_path(out) as folder:
+            folder.mkdir()
+            names: set[str] = set()
+            for stack in progress([stack for one in tree.series for stack in split(one)]):
+                entry = _convert(stack, folder, names, allow_gaps=allow_gaps, suv=suv)
+                if identify:
+                    entry["series_uid"] = stack.series.uid
+                manifest["converted" if entry["file"] else "refused"] += 1
+                manifest["series"].append(entry)
+            if not manifest["converted"]:
+                raise NothingConvertedError(source, manifest)
             write_json(folder / MANIFEST, manifest)
-        else:
-            raise NothingConvertedError(source, manifest)
     return manifest
 
 
 class NothingConvertedError(DataError):
-    """Every series of a tree was refused; ``manifest`` says why."""
+    """Every volume of a tree was refused; ``manifest`` says why."""
 
     def __init__(self, source: Path, manifest: dict[str, Any]) -> None:
         self.manifest = manifest
         first = manifest["series"][0]["reason"]
         super().__init__(
-            f"{source}: none of {manifest['refused']} series can be converted; the first: {first}"
+            f"{source}: none of {manifest['refused']} volumes can be converted; the first: {first}"
         )
 
 
-def _convert(series: Series, folder: Path) -> dict[str, Any]:
+def _first_damaged(tree: Tree) -> str:
+    if not tree.unreadable:
+        return ""
+    first = tree.unreadable[0]
+    return f"; the first damaged one: {first.path}: {first.reason}"
+
+
+def _convert(
+    stack: Stack, folder: Path, names: set[str], *, allow_gaps: bool, suv: bool
+) -> dict[str, Any]:
     entry: dict[str, Any] = {
-        "series_uid": series.uid,
-        "modality": series.modality,
-        "number": series.number,
-        "dicom_files": len(series.headers),
+        "id": stack.series.identity,
+        "modality": stack.series.modality,
+        "number": stack.series.number,
+        "description": stack.series.description,
+        "label": stack.label,
+        "dicom_files": len({frame.header.path for frame in stack.frames}),
+        "slices": len(stack.frames),
         "file": None,
         "reason": None,
+        "decisions": list(stack.decisions),
     }
     try:
-        volume = read_series(series)
+        loaded = load(stack, allow_gaps=allow_gaps, suv=suv)
     except DataError as error:
         return entry | {"reason": str(error)}
-    name = _file_name(series)
+    volume = loaded.volume
+    name = _file_name(stack, names)
     nifti.write(volume, folder / name)
     return entry | {
         "file": name,
+        "decisions": list(loaded.decisions),
+        "unit": loaded.unit,
         "shape": list(volume.shape),
         "dtype": str(volume.array.dtype),
         "spacing_mm": list(volume.spacing_mm),
@@ -110,8 +146,15 @@ def _convert(series: Series, folder: Path) -> dict[str, Any]:
     }
 
 
-def _file_name(series: Series) -> str:
+def _file_name(stack: Stack, names: set[str]) -> str:
     # What a header says may hold anything: letters and digits alone become a file name.
-    modality = re.sub(r"[^A-Za-z0-9]", "", series.modality) or "OT"
-    identity = series.uid or str(series.headers[0].path)
-    return f"{modality}-{series.number}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}.nii.gz"
+    modality = re.sub(r"[^A-Za-z0-9]", "", stack.series.modality)[:16] or "OT"
+    label = re.sub(r"[^A-Za-z0-9.]+", "-", stack.label).strip("-.")[:_LABEL_CHARACTERS]
+    stem = f"{modality}-{stack.series.number}-{stack.series.identity}"
+    stem = f"{stem}-{label}" if label else stem
+    name, count = f"{stem}.nii.gz", 1
+    while name.lower() in names:
+        count += 1
+        name = f"{stem}-{count}.nii.gz"
+    names.add(name.lower())
+    return name

@@ -1,98 +1,66 @@
-"""DICOM headers: found in a tree of files, read once, grouped into series.
-
-Only the elements named here are kept, none of them about the patient.
-"""
+"""DICOM files found in a tree, their headers read once and in parallel, grouped into series."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import struct
-import warnings
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from tfseg.errors import DataError
+from tfseg.io.dicom.damage import reason
+from tfseg.io.dicom.elements import read_elements
+from tfseg.io.dicom.frames import DERIVED_OBJECTS, Frame, Header, header_of, single_frame
 
-_TAGS = [
-    "SOPClassUID", "SeriesInstanceUID", "SeriesNumber", "InstanceNumber", "Modality", "ImageType",
-    "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "ImagerPixelSpacing",
-    "SpacingBetweenSlices", "SliceThickness", "NumberOfFrames", "SamplesPerPixel", "Rows",
-    "Columns", "PhotometricInterpretation", "BitsAllocated", "BitsStored", "HighBit",
-    "PixelRepresentation", "PlanarConfiguration", "RescaleSlope", "RescaleIntercept",
-    "ModalityLUTSequence", "PixelData", "FloatPixelData", "DoubleFloatPixelData",
-]  # fmt: skip
-_DEFER_BYTES = 1024  # longer values, the pixels, stay in the file until they are asked for
 _DIRECTORY = "1.2.840.10008.1.3.10"  # Media Storage Directory: a DICOMDIR, not an instance
-DERIVED_OBJECTS = {"SEG", "RTSTRUCT", "RTPLAN", "RTDOSE", "SR", "PR", "KO", "REG", "DOC"}
-_THREADS = 8  # for latency of disks and network shares, not for cores
-
-
-@dataclass(frozen=True, slots=True)
-class Header:
-    """One DICOM file without its pixels.
-
-    Attributes:
-        path: the file.
-        dataset: the elements listed above; pixels are read from the file when accessed.
-        position: ImagePositionPatient, LPS mm, or ``None``.
-        orientation: ImageOrientationPatient: direction of a row, then of a column; or ``None``.
-        spacing: PixelSpacing (between rows, between columns) in mm; ImagerPixelSpacing, the
-            size at the detector, for projections; or ``None``.
-        inverted: whether less is brighter (MONOCHROME1).
-        slope, intercept: from stored values to the modality's unit.
-        thickness_mm: SpacingBetweenSlices or SliceThickness: used for a lone slice only.
-    """
-
-    path: Path
-    dataset: Any
-    series_uid: str
-    modality: str
-    number: int
-    instance: int
-    rows: int
-    columns: int
-    frames: int
-    samples: int
-    inverted: bool
-    slope: float
-    intercept: float
-    image_type: tuple[str, ...]
-    position: tuple[float, ...] | None
-    orientation: tuple[float, ...] | None
-    spacing: tuple[float, ...] | None
-    thickness_mm: float | None
-
-    @property
-    def name(self) -> str:
-        """What messages call it: by its InstanceNumber, since file names may name patients."""
-        return f"image {self.instance}"
+_THREADS = 4  # for latency of disks and network shares, not for cores
 
 
 @dataclass(frozen=True)
 class Series:
-    """The files of one series, in the order they were found."""
+    """The files of one series, in the order they were found.
 
-    headers: tuple[Header, ...] = field(repr=False)
+    Attributes:
+        sheets: each file's header with its first frame as the file's own elements place it;
+            :mod:`.split` takes multi-frame files and mosaics apart.
+    """
+
+    sheets: tuple[Frame, ...] = field(repr=False)
+
+    @property
+    def headers(self) -> tuple[Header, ...]:
+        """The files."""
+        return tuple(sheet.header for sheet in self.sheets)
 
     @property
     def uid(self) -> str:
         """SeriesInstanceUID; empty where the files have none (they share a folder then)."""
-        return self.headers[0].series_uid
+        return self.sheets[0].header.series_uid
+
+    @property
+    def identity(self) -> str:
+        """Eight characters that tell series apart and say nothing about the patient."""
+        first = self.sheets[0].header
+        return hashlib.sha256((first.series_uid or str(first.path)).encode()).hexdigest()[:8]
 
     @property
     def modality(self) -> str:
         """DICOM's code, e.g. ``CT``."""
-        return self.headers[0].modality
+        return self.sheets[0].header.modality
 
     @property
     def number(self) -> int:
         """SeriesNumber; 0 where there is none."""
-        return self.headers[0].number
+        return self.sheets[0].header.number
+
+    @property
+    def description(self) -> str:
+        """SeriesDescription, on one line."""
+        return " ".join(self.sheets[0].header.description.split())
 
     @property
     def name(self) -> str:
@@ -102,12 +70,19 @@ class Series:
     @property
     def is_image(self) -> bool:
         """Whether it holds pictures of the patient, and not objects derived from them."""
-        return self.modality not in DERIVED_OBJECTS and self.headers[0].rows > 0
+        return self.modality not in DERIVED_OBJECTS and any(
+            sheet.header.rows > 0 for sheet in self.sheets
+        )
 
 
 @dataclass(frozen=True)
 class Unreadable:
-    """A DICOM file whose header cannot be used, and why, in one line."""
+    """A DICOM file whose header cannot be used.
+
+    Attributes:
+        path: the file, below the folder that was searched.
+        reason: why, on one line, without the path, which may name the patient.
+    """
 
     path: Path
     reason: str
@@ -115,11 +90,11 @@ class Unreadable:
 
 @dataclass(frozen=True)
 class Tree:
-    """What a folder holds.
+    """What a folder or a file holds.
 
     Attributes:
         series: ordered by number, then UID.
-        skipped: number of files that are no DICOM.
+        skipped: number of files that are no DICOM, and of DICOMDIR files.
         unreadable: DICOM files with broken headers.
     """
 
@@ -128,134 +103,69 @@ class Tree:
     unreadable: tuple[Unreadable, ...]
 
 
-def scan_tree(folder: str | os.PathLike[str]) -> Tree:
-    """Read the header of every DICOM file below a folder; names and depth mean nothing.
+def scan_tree(source: str | os.PathLike[str]) -> Tree:
+    """Read the header of every DICOM file below a folder, or of one file.
+
+    Names and depth mean nothing; DICOMDIR files are skipped, since what they list is found
+    anyway.
 
     Raises:
-        DataError: no such folder.
+        DataError: no such folder or file.
     """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise DataError(f"{folder}: there is no such folder. Check the path.")
-    groups: dict[tuple[str, ...], list[Header]] = {}
+    source = Path(source)
+    if not source.exists():
+        raise DataError(f"{source}: there is no such file or folder. Check the path.")
+    paths = [source] if source.is_file() else _files(source)
+    groups: dict[tuple[str, ...], list[Frame]] = {}
     skipped, unreadable = 0, []
-    with lenient(), ThreadPoolExecutor(_THREADS) as pool:
-        for found in pool.map(_try_header, _files(folder)):
+    with ThreadPoolExecutor(_THREADS) as pool:
+        for found in pool.map(_try_header, paths):
             if found is None:
                 skipped += 1
             elif isinstance(found, Unreadable):
-                unreadable.append(found)
+                base = source.parent if source.is_file() else source
+                unreadable.append(Unreadable(found.path.relative_to(base), found.reason))
             else:
-                groups.setdefault(_group(found), []).append(found)
+                groups.setdefault(_group(found.header), []).append(found)
     series = sorted((Series(tuple(group)) for group in groups.values()), key=_order)
     return Tree(tuple(series), skipped, tuple(unreadable))
 
 
-def read_header(path: Path) -> Header | None:
+def read_header(path: Path) -> Frame | None:
     """Return the header of a file, or ``None`` when it is no DICOM or a DICOMDIR.
 
     Raises:
         DataError: the file cannot be read or its header cannot be parsed.
     """
-    with lenient():
-        return _read_header(path)
-
-
-def damage() -> tuple[type[Exception], ...]:
-    """Return what pydicom and its decoders raise on broken elements and pixel data."""
-    from pydicom.errors import BytesLengthException, InvalidDicomError
-
-    return (
-        ArithmeticError, AttributeError, EOFError, LookupError, NotImplementedError, OSError,
-        RuntimeError, TypeError, ValueError, struct.error, zlib.error, BytesLengthException,
-        InvalidDicomError,
-    )  # fmt: skip
-
-
-@contextmanager
-def lenient() -> Iterator[None]:
-    """Silence pydicom's remarks on irregular values: what matters is checked here, with words.
-
-    The settings are of the whole process, so this is entered once, around the threads.
-    """
-    from pydicom import config
-
-    with warnings.catch_warnings(), config.disable_value_validation():
-        warnings.simplefilter("ignore")
-        yield
-
-
-def _read_header(path: Path) -> Header | None:
-    import pydicom
-
     try:
-        with path.open("rb") as file:
-            # PS3.10 7.1: a preamble of 128 bytes, then the prefix.
-            if file.read(132)[128:] != b"DICM":
-                return None
-        dataset = pydicom.dcmread(path, defer_size=_DEFER_BYTES, specific_tags=_TAGS)
-        if dataset.get("SOPClassUID") == _DIRECTORY:
+        with path.open("rb", buffering=0) as file:
+            elements = read_elements(file)
+        if elements is None or elements.text("SOPClassUID") == _DIRECTORY:
             return None
-        return _header(path, dataset)
-    except DataError:
-        raise
+        if not elements.values:
+            raise DataError(f"{path}: the DICOM header is cut off or empty. Copy the file again.")
+        return single_frame(header_of(path, elements), elements)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error}).") from error
-    except damage() as error:
-        text = " ".join(str(error).split())[:120]
-        raise DataError(f"{path}: the DICOM header is damaged ({text}). Copy it again.") from error
+    except (ValueError, OverflowError, struct.error, zlib.error) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(
+            f"{path}: the DICOM header is damaged ({reason(error)}). Copy it again."
+        ) from error
 
 
-def _header(path: Path, dataset: Any) -> Header:
-    if not len(dataset):
-        raise DataError(f"{path}: the DICOM header is cut off or empty. Copy the file again.")
-    spacing = _floats(dataset, "PixelSpacing", 2) or _floats(dataset, "ImagerPixelSpacing", 2)
-    thickness = dataset.get("SpacingBetweenSlices") or dataset.get("SliceThickness")
-    return Header(
-        path=path,
-        dataset=dataset,
-        series_uid=str(dataset.get("SeriesInstanceUID") or ""),
-        modality=str(dataset.get("Modality") or "OT"),
-        number=int(dataset.get("SeriesNumber") or 0),
-        instance=int(dataset.get("InstanceNumber") or 0),
-        rows=int(dataset.get("Rows") or 0),
-        columns=int(dataset.get("Columns") or 0),
-        frames=int(dataset.get("NumberOfFrames") or 1),
-        samples=int(dataset.get("SamplesPerPixel") or 1),
-        inverted=dataset.get("PhotometricInterpretation") == "MONOCHROME1",
-        slope=_number(dataset, "RescaleSlope", 1.0),
-        intercept=_number(dataset, "RescaleIntercept", 0.0),
-        image_type=tuple(str(part) for part in dataset.get("ImageType") or ()),
-        position=_floats(dataset, "ImagePositionPatient", 3),
-        orientation=_floats(dataset, "ImageOrientationPatient", 6),
-        spacing=spacing,
-        thickness_mm=abs(float(thickness)) if thickness else None,
-    )
-
-
-def _number(dataset: Any, keyword: str, default: float) -> float:
-    value = dataset.get(keyword)
-    return default if value is None else float(value)
-
-
-def _floats(dataset: Any, keyword: str, count: int) -> tuple[float, ...] | None:
-    value = dataset.get(keyword)
-    if value is None or isinstance(value, str) or len(value) != count:
-        return None
-    return tuple(float(number) for number in value)
-
-
-def _try_header(path: Path) -> Header | Unreadable | None:
+def _try_header(path: Path) -> Frame | Unreadable | None:
     try:
-        return _read_header(path)
+        return read_header(path)
     except DataError as error:
-        return Unreadable(path, str(error))
+        return Unreadable(path, str(error).removeprefix(f"{path}: "))
 
 
 def _group(header: Header) -> tuple[str, ...]:
     # Careless anonymisers drop the UID, which is mandatory: then a folder is a series.
     if header.series_uid:
-        return (header.series_uid,)
+        return (header.series_uid, header.modality)
     return (str(header.path.parent), header.modality, str(header.number))
 
 
@@ -263,7 +173,9 @@ def _files(folder: Path) -> Iterator[Path]:
     for parent, folders, names in os.walk(folder):
         folders.sort()
         for name in sorted(names):
-            yield Path(parent, name)
+            path = Path(parent, name)
+            if path.is_file():  # pipes and sockets would block
+                yield path
 
 
 def _order(series: Series) -> tuple[int, str]:

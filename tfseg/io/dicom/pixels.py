@@ -1,90 +1,266 @@
-"""Pixels of a series: decoded in parallel, rescaled, stacked."""
+"""Pixels of a volume: decoded in parallel, unused bits removed, rescaled, stacked."""
 
 from __future__ import annotations
 
+import math
 import os
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import groupby
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tfseg.errors import DataError
-from tfseg.io.dicom.headers import Header, damage, lenient
+from tfseg.io.dicom.damage import damage, lenient, reason
+from tfseg.io.dicom.elements import BIG_ENDIAN, DEFLATED, EXPLICIT, IMPLICIT, inflated
+from tfseg.io.dicom.frames import Frame, Header
+from tfseg.io.dicom.lut import ModalityLut
+
+_FLOATS = {"FloatPixelData": "f4", "DoubleFloatPixelData": "f8"}
+_NATIVE = frozenset((IMPLICIT, EXPLICIT, BIG_ENDIAN, DEFLATED))
+
+_Plane = NDArray[Any]
+_Numbered = list[tuple[int, Frame]]
 
 
-def decode(headers: tuple[Header, ...], what: str) -> NDArray[Any]:
+def decode(frames: tuple[Frame, ...], what: str) -> NDArray[Any]:
     """Return the rescaled voxels (z, y, x) of slices in the given order.
 
     Stored values keep their type where no slope or intercept changes them; where both are
     whole numbers the smallest of int16, uint16 and int32 that holds them is taken; otherwise
-    float32 (PET has another slope in every slice).
+    float32 (PET has another slope in every slice). Uncompressed pixels are read straight into
+    the volume and rescaled in it.
 
     Raises:
         DataError: a slice cannot be decoded, or has another size or type than its header says.
     """
-    stored: NDArray[Any] | None = None
+    first = frames[0].header
+    for frame in frames:
+        _check_stored(frame, first, what)
+    lut = ModalityLut.of(first, what) if first.has_lut else None
+    scales = [(1.0, 0.0) if lut else (frame.slope, frame.intercept) for frame in frames]
+    whole = all(slope.is_integer() and intercept.is_integer() for slope, intercept in scales)
+    stored = lut.dtype if lut else stored_dtype(first)
+    direct = stored.kind == "f" or not whole
+    kept = np.dtype(np.float32) if direct else stored
+    volume = np.empty((len(frames), frames[0].rows, frames[0].columns), kept)
+    ends = np.empty((len(frames), 2))
+
+    def fill(slices: _Numbered) -> None:
+        for number, plane in _stored_planes(slices, volume, what):
+            if direct:
+                slope, intercept = scales[number]
+                volume[number] = plane * np.float64(slope) + np.float64(intercept)
+                continue
+            if lut:
+                plane = lut(plane)
+            if not np.may_share_memory(plane, volume):  # else it was read into its place
+                volume[number] = plane
+            ends[number] = plane.min(), plane.max()
+
+    # Slices of one file together: a multi-frame file or a mosaic is gone through once.
+    numbered = enumerate(frames)
+    files = [list(group) for _, group in groupby(numbered, lambda item: id(item[1].header))]
     with lenient(), ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        for index, pixels in enumerate(pool.map(lambda header: _slice(header, what), headers)):
-            if stored is None:
-                stored = np.empty((len(headers), *pixels.shape), pixels.dtype)
-            if pixels.dtype != stored.dtype:
-                raise DataError(
-                    f"{what}: slices must be stored alike; {headers[index].name} has "
-                    f"{pixels.dtype} pixels, {headers[0].name} {stored.dtype}."
-                )
-            stored[index] = pixels
-    if stored is None:
-        raise DataError(f"{what}: must have at least one slice.")
-    return _rescaled(stored, headers, what)
+        for _ in pool.map(fill, files):
+            pass
+    return volume if direct else _rescaled(volume, scales, ends)
 
 
-def _slice(header: Header, what: str) -> NDArray[Any]:
-    """Return the stored values (y, x); MONOCHROME1, where less is brighter, is inverted."""
-    try:
-        pixels: NDArray[Any] = header.dataset.pixel_array
-        bits, signed = int(header.dataset.BitsStored), bool(header.dataset.PixelRepresentation)
-    except damage() as error:
-        text = " ".join(str(error).split())[:160]
+def stored_dtype(header: Header) -> np.dtype[Any]:
+    """Return the type of stored values, native byte order."""
+    if header.pixels is not None and header.pixels.keyword in _FLOATS:
+        return np.dtype(_FLOATS[header.pixels.keyword])
+    return np.dtype(f"{'i' if header.signed else 'u'}{header.allocated // 8}")
+
+
+def _check_stored(frame: Frame, first: Header, what: str) -> None:
+    header = frame.header
+    place = header.pixels
+    if place is None or (place.keyword == "PixelData" and header.allocated not in {8, 16, 32}):
         raise DataError(
-            f"{what}: the pixels of {header.name} cannot be decoded ({text})."
-        ) from error
-    if pixels.shape != (header.rows, header.columns):
-        raise DataError(
-            f"{what}: the header of {header.name} says {header.rows} x {header.columns} pixels; "
-            f"decoded {pixels.shape}."
+            f"{what}: pixels must have 8, 16 or 32 bits; those of {header.name} have "
+            f"{header.allocated}."
         )
-    if header.inverted:
-        # Mirror the range of the stored type: 0..2^b-1, or -2^(b-1)..2^(b-1)-1.
-        top = -1 if signed else (1 << bits) - 1
-        pixels = (np.int64(top) - pixels.astype(np.int64)).astype(pixels.dtype)
-    return pixels
-
-
-def _rescaled(stored: NDArray[Any], headers: tuple[Header, ...], what: str) -> NDArray[Any]:
-    for header in headers:
-        if not np.isfinite([header.slope, header.intercept]).all() or header.slope == 0:
-            raise DataError(
-                f"{what}: RescaleSlope and RescaleIntercept must be finite and the slope not 0; "
-                f"{header.name} has {header.slope:g} and {header.intercept:g}."
-            )
-    scales = [(header.slope, header.intercept) for header in headers]
-    if all(scale == (1.0, 0.0) for scale in scales):
-        return stored
-    dtype: np.dtype[Any] = np.dtype(np.float32)
-    if stored.dtype.kind in "ui" and all(
-        slope.is_integer() and intercept.is_integer() for slope, intercept in scales
+    if header is not first and (
+        stored_dtype(header) != stored_dtype(first) or header.has_lut != first.has_lut
     ):
-        ends = [
-            float(value) * slope + intercept
-            for plane, (slope, intercept) in zip(stored, scales, strict=True)
-            for value in (plane.min(), plane.max())
-        ]
-        for name in ("int32", "uint16", "int16"):
-            limits = np.iinfo(name)
-            if limits.min <= min(ends) and max(ends) <= limits.max:
-                dtype = limits.dtype
-    rescaled = np.empty(stored.shape, dtype)
+        raise DataError(
+            f"{what}: slices must be stored alike; {header.name} has {stored_dtype(header)} "
+            f"pixels, {first.name} {stored_dtype(first)}."
+        )
+    if not (math.isfinite(frame.slope) and math.isfinite(frame.intercept) and frame.slope):
+        raise DataError(
+            f"{what}: RescaleSlope and RescaleIntercept must be finite and the slope not 0; "
+            f"{frame.name} has {frame.slope:g} and {frame.intercept:g}."
+        )
+
+
+def _stored_planes(slices: _Numbered, volume: _Plane, what: str) -> Iterator[tuple[int, _Plane]]:
+    """Yield (number in the volume, stored values (y, x)) of slices of one file."""
+    header = slices[0][1].header
+    try:
+        if header.syntax in _NATIVE:
+            pictures = _native(slices, volume)
+        else:
+            pictures = _encoded(header, {frame.index for _, frame in slices})
+        for index, picture in pictures:
+            cleaned = _cleaned(picture, header, invert=slices[0][1].inverted)
+            for number, frame in slices:
+                if frame.index != index:
+                    continue
+                if frame.box is None:
+                    yield number, cleaned
+                else:
+                    row, column, rows, columns = frame.box
+                    yield number, cleaned[row : row + rows, column : column + columns]
+    except DataError as error:
+        raise DataError(f"{what}: {error}") from error
+    except damage() as error:
+        raise DataError(
+            f"{what}: the pixels of {header.name} cannot be decoded ({reason(error)})."
+        ) from error
+
+
+def _native(slices: _Numbered, volume: _Plane) -> Iterator[tuple[int, _Plane]]:
+    """Yield (frame index, values) of uncompressed frames, read into the volume if they fit."""
+    header, place = slices[0][1].header, slices[0][1].header.pixels
+    if place is None or place.length is None:
+        raise ValueError("uncompressed pixel data must have a length")
+    needed = header.frame_bytes * header.frames
+    if place.length < needed:
+        raise ValueError(f"{needed} bytes are needed, the pixel data has {place.length}")
+    dtype = stored_dtype(header)
+    data = inflated(header.path) if header.syntax == DEFLATED else None
+    done = set()
+    with header.path.open("rb", buffering=0) as file:
+        for number, frame in slices:
+            if frame.index in done:
+                continue
+            done.add(frame.index)
+            fits = frame.box is None and volume.dtype == dtype
+            picture = volume[number] if fits else np.empty((header.rows, header.columns), dtype)
+            start = place.offset + frame.index * header.frame_bytes
+            view = picture.view(np.uint8).reshape(-1).data
+            if data is not None:
+                part = data[start : start + len(view)]
+                got = len(part)
+                view[:got] = part
+            else:
+                file.seek(start)
+                got = _read_fully(file, view)
+            if got < len(view):
+                raise ValueError(f"{len(view)} bytes are needed, the file has {got}")
+            if header.syntax == BIG_ENDIAN:
+                picture.byteswap(inplace=True)
+            yield frame.index, picture
+
+
+def _read_fully(file: Any, view: memoryview) -> int:
+    got = 0
+    while got < len(view):
+        count = file.readinto(view[got:])
+        if not count:
+            break
+        got += count
+    return got
+
+
+def _encoded(header: Header, wanted: set[int]) -> Iterator[tuple[int, _Plane]]:
+    """Yield (frame index, values) of compressed frames, in the order of the file."""
+    from pydicom.encaps import encapsulate, generate_frames
+    from pydicom.pixels import get_decoder
+
+    if header.pixels is None:
+        raise ValueError("there is no pixel data")
+    decoder = get_decoder(header.syntax)
+    with header.path.open("rb") as file:
+        file.seek(header.pixels.offset)
+        data = file.read()
+    found = 0
+    for index, frame in enumerate(generate_frames(data, number_of_frames=header.frames)):
+        if index not in wanted:
+            continue
+        found += 1
+        plane, _ = decoder.as_array(
+            encapsulate([frame]),
+            raw=True,
+            index=0,
+            rows=header.rows,
+            columns=header.columns,
+            samples_per_pixel=1,
+            photometric_interpretation="MONOCHROME2",
+            bits_allocated=header.allocated,
+            bits_stored=header.stored,
+            pixel_representation=int(header.signed),
+            number_of_frames=1,
+            pixel_keyword="PixelData",
+        )
+        yield index, plane.astype(stored_dtype(header), copy=False)
+    if found < len(wanted):
+        raise ValueError(f"{header.frames} frames are needed, the file has {found} of them")
+
+
+def _cleaned(picture: _Plane, header: Header, *, invert: bool) -> _Plane:
+    """Remove what else the pixels' words hold, in place; make more brighter.
+
+    PS3.5 8.1.1: the value is BitsStored bits up to HighBit. Overlays and junk may lie in the
+    others, and signed values need not be extended over them.
+    """
+    if picture.dtype.kind == "f":
+        return picture
+    above, below = header.allocated - 1 - header.high, header.high + 1 - header.stored
+    if above or below:
+        if above:
+            np.left_shift(picture, above, out=picture)
+        np.right_shift(picture, above + below, out=picture)  # repeats the sign of signed values
+    if invert:
+        # Mirror the range of the stored type: 0..2^b-1, or -2^(b-1)..2^(b-1)-1. In two's
+        # complement that is the complement of the bits that are stored.
+        np.invert(picture, out=picture)
+        if not header.signed:
+            np.bitwise_and(picture, picture.dtype.type((1 << header.stored) - 1), out=picture)
+    return picture
+
+
+def _rescaled(
+    volume: _Plane, scales: list[tuple[float, float]], ends: NDArray[np.float64]
+) -> _Plane:
+    """Apply whole slopes and intercepts.
+
+    Args:
+        volume: stored values; overwritten where the result has their size.
+        scales: slope and intercept of each slice.
+        ends: least and greatest stored value of each slice.
+    """
+    if all(scale == (1.0, 0.0) for scale in scales):
+        return volume
+    reach = ends * np.array(scales)[:, :1] + np.array(scales)[:, 1:]
+    names = [
+        name
+        for name in ("int16", "uint16", "int32")
+        if np.iinfo(name).min <= reach.min() and reach.max() <= np.iinfo(name).max
+    ]
+    dtype = np.dtype(names[0] if names else "float32")
+    if dtype.kind != "f" and dtype.itemsize == volume.itemsize:
+        result = volume.view(dtype)
+    else:
+        result = np.empty(volume.shape, dtype)
     for index, (slope, intercept) in enumerate(scales):
-        rescaled[index] = stored[index] * np.float64(slope) + np.float64(intercept)
-    return rescaled
+        if dtype.kind == "f":
+            result[index] = volume[index] * np.float64(slope) + np.float64(intercept)
+            continue
+        # Arithmetic modulo 2^16 or 2^32: exact, since the results fit, as checked above.
+        plane = volume[index].astype(dtype, copy=False)
+        if slope != 1:
+            plane = np.multiply(plane, _wrapped(slope, dtype))
+        np.add(plane, _wrapped(intercept, dtype), out=result[index])
+    return result
+
+
+def _wrapped(number: float, dtype: np.dtype[Any]) -> Any:
+    """Return a whole number modulo the range of ``dtype``."""
+    bits = 8 * dtype.itemsize
+    return np.array(int(number) % (1 << bits), f"u{dtype.itemsize}").astype(dtype)[()]

@@ -1,0 +1,38 @@
+"""What pydicom and its decoders raise on damaged files, in one place."""
+
+from __future__ import annotations
+
+import struct
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+def damage() -> tuple[type[Exception], ...]:
+    """Return what pydicom and its decoders raise on broken elements and pixel data."""
+    from pydicom.errors import BytesLengthException, InvalidDicomError
+
+    return (
+        ArithmeticError, AttributeError, EOFError, LookupError, MemoryError, NotImplementedError,
+        OSError, RuntimeError, TypeError, ValueError, struct.error, zlib.error,
+        BytesLengthException, InvalidDicomError,
+    )  # fmt: skip
+
+
+def reason(error: BaseException, most: int = 160) -> str:
+    """Return the message of an error on one line, cut to ``most`` characters."""
+    return " ".join(str(error).split())[:most] or type(error).__name__
+
+
+@contextmanager
+def lenient() -> Iterator[None]:
+    """Silence pydicom's remarks on irregular values: what matters is checked here, with words.
+
+    The settings are of the whole process, so this is entered once, around the threads.
+    """
+    from pydicom import config
+
+    with warnings.catch_warnings(), config.disable_value_validation():
+        warnings.simplefilter("ignore")
+        yield

@@ -1,0 +1,289 @@
+"""One file's header and the slices in it: one, the frames of a multi-frame file, or tiles.
+
+A :class:`Frame` is what a volume is stacked from. Where it lies comes from Image Position,
+Image Orientation and Pixel Spacing alone (PS3.3 C.7.6.2.1.1), in the file or in its functional
+groups.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from tfseg.errors import DataError
+from tfseg.io.dicom.elements import Elements, PixelPlace
+
+# Objects that refer to pictures of the patient, or show what was made of them.
+DERIVED_OBJECTS = frozenset(
+    ("SEG", "RTSTRUCT", "RTPLAN", "RTDOSE", "RTRECORD", "SR", "PR", "KO", "REG", "DOC", "ANN",
+     "PLAN", "FID", "RWV", "AU", "ECG", "HD")
+)  # fmt: skip
+_MOST_FRAMES = 1 << 20
+_MOST_SIDE = 1 << 16
+FURTHEST_MM = 1e6  # a kilometre: more is no place in a scanner, and overflows when squared
+
+
+class Box(NamedTuple):
+    """A part of a picture: first row and column, and its size."""
+
+    row: int
+    column: int
+    rows: int
+    columns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """One DICOM file without its pixels.
+
+    Attributes:
+        path: the file.
+        series_uid, instance_uid: SeriesInstanceUID and SOPInstanceUID; empty where absent.
+        modality: DICOM's code; ``OT`` where absent.
+        number, instance: SeriesNumber and InstanceNumber; 0 where absent.
+        description: SeriesDescription.
+        image_type: ImageType.
+        rows, columns, frames, samples: size of the pixel data; 0 rows where there is none.
+        photometric: PhotometricInterpretation.
+        allocated, stored, high, signed: how a pixel's bits are used (PS3.5 8.1.1).
+        syntax: transfer syntax UID.
+        pixels: where the pixel data is.
+        has_lut: whether a Modality LUT takes the place of slope and intercept.
+        has_groups: whether frames are described in functional groups.
+    """
+
+    path: Path
+    series_uid: str
+    instance_uid: str
+    modality: str
+    number: int
+    instance: int
+    description: str
+    image_type: tuple[str, ...]
+    rows: int
+    columns: int
+    frames: int
+    samples: int
+    photometric: str
+    allocated: int
+    stored: int
+    high: int
+    signed: bool
+    syntax: str
+    pixels: PixelPlace | None
+    has_lut: bool
+    has_groups: bool
+
+    @property
+    def name(self) -> str:
+        """What messages call it: by its InstanceNumber, since file names may name patients."""
+        return f"image {self.instance}"
+
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes of one frame, uncompressed."""
+        return self.rows * self.columns * self.samples * self.allocated // 8
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One slice: where it is in its file and in the patient.
+
+    Attributes:
+        header: the file.
+        index: number of the frame in the file, from 0.
+        box: the part of the frame that is the slice, or ``None`` for all of it.
+        position: LPS mm of the centre of its first pixel, or ``None``.
+        orientation: direction of a row, then of a column; or ``None``.
+        spacing: mm between rows, between columns; or ``None``.
+        slope, intercept: from stored values to the modality's unit.
+        unit: RescaleType or, of PET, Units: e.g. ``HU``; empty where absent or unspecified.
+        thickness_mm: SpacingBetweenSlices or SliceThickness: used for a lone slice only.
+        traits: what may tell apart slices at one place, by name; see :mod:`.split`.
+    """
+
+    header: Header
+    index: int
+    box: Box | None
+    position: tuple[float, ...] | None
+    orientation: tuple[float, ...] | None
+    spacing: tuple[float, ...] | None
+    slope: float
+    intercept: float
+    unit: str
+    thickness_mm: float | None
+    traits: dict[str, object] = field(repr=False)
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        many = self.header.frames > 1
+        return f"{self.header.name} frame {self.index + 1}" if many else self.header.name
+
+    @property
+    def is_placed(self) -> bool:
+        """Whether position and orientation are given, as numbers that can be calculated with."""
+        numbers = (*(self.position or (math.nan,)), *(self.orientation or (math.nan,)))
+        return all(abs(number) <= FURTHEST_MM for number in numbers)  # NaN is not
+
+    @property
+    def inverted(self) -> bool:
+        """Whether values are to be mirrored, so that more is brighter.
+
+        MONOCHROME1 shows less as brighter. Where the header names a unit, the values are
+        quantities and not brightness: mirrored they would be false.
+        """
+        return self.header.photometric == "MONOCHROME1" and not self.unit
+
+    @property
+    def rows(self) -> int:
+        """Rows of the slice."""
+        return self.box.rows if self.box else self.header.rows
+
+    @property
+    def columns(self) -> int:
+        """Columns of the slice."""
+        return self.box.columns if self.box else self.header.columns
+
+
+def header_of(path: Path, elements: Elements) -> Header:
+    """Return the header of a file.
+
+    Raises:
+        ValueError: an element has a value that its meaning excludes.
+    """
+    allocated = elements.count("BitsAllocated", 16)
+    stored = elements.count("BitsStored", allocated)
+    header = Header(
+        path=path,
+        series_uid=elements.text("SeriesInstanceUID"),
+        instance_uid=elements.text("SOPInstanceUID"),
+        modality=elements.text("Modality") or "OT",
+        number=elements.count("SeriesNumber", 0),
+        instance=elements.count("InstanceNumber", 0),
+        description=elements.text("SeriesDescription"),
+        image_type=elements.texts("ImageType"),
+        rows=elements.count("Rows", 0) if elements.pixels else 0,
+        columns=elements.count("Columns", 0) if elements.pixels else 0,
+        frames=elements.count("NumberOfFrames", 1),
+        samples=elements.count("SamplesPerPixel", 1),
+        photometric=elements.text("PhotometricInterpretation"),
+        allocated=allocated,
+        stored=stored,
+        high=elements.count("HighBit", stored - 1),
+        signed=elements.count("PixelRepresentation", 0) == 1,
+        syntax=elements.syntax,
+        pixels=elements.pixels,
+        has_lut="ModalityLUTSequence" in elements,
+        has_groups="PerFrameFunctionalGroupsSequence" in elements,
+    )
+    _check(header)
+    return header
+
+
+def _check(header: Header) -> None:
+    if header.rows == 0:
+        return  # no picture: nothing below matters
+    if not 1 <= header.frames <= _MOST_FRAMES:
+        raise ValueError(f"NumberOfFrames must be 1 to {_MOST_FRAMES}; it is {header.frames}")
+    if not (1 <= header.rows < _MOST_SIDE and 1 <= header.columns < _MOST_SIDE):
+        raise ValueError(
+            f"Rows and Columns must be 1 to {_MOST_SIDE - 1}; they are {header.rows} and "
+            f"{header.columns}"
+        )
+    if header.allocated not in {1, 8, 16, 32, 64} or not (
+        1 <= header.stored <= header.allocated
+        and header.stored - 1 <= header.high < header.allocated
+    ):
+        raise ValueError(
+            "BitsStored must be at most BitsAllocated (1, 8, 16, 32 or 64) and HighBit between; "
+            f"they are {header.stored}, {header.allocated} and {header.high}"
+        )
+
+
+def single_frame(header: Header, elements: Elements) -> Frame:
+    """Return the slice of a single-frame file.
+
+    Raises:
+        ValueError: an element has a value that its meaning excludes.
+    """
+    spacing = (
+        _several(elements, "PixelSpacing", 2)
+        or _several(elements, "ImagerPixelSpacing", 2)
+        or _several(elements, "NominalScannedPixelSpacing", 2)
+    )
+    thickness = elements.number("SpacingBetweenSlices", 0) or elements.number("SliceThickness", 0)
+    return Frame(
+        header=header,
+        index=0,
+        box=None,
+        position=_several(elements, "ImagePositionPatient", 3),
+        orientation=_several(elements, "ImageOrientationPatient", 6),
+        spacing=spacing,
+        slope=elements.number("RescaleSlope", 1.0),
+        intercept=elements.number("RescaleIntercept", 0.0),
+        unit=elements.text("Units") or elements.text("RescaleType").removeprefix("US"),
+        thickness_mm=abs(thickness) or None,
+        traits=_traits(header, elements),
+    )
+
+
+def _several(elements: Elements, keyword: str, count: int) -> tuple[float, ...] | None:
+    found = elements.numbers(keyword)
+    return found if found is not None and len(found) == count else None
+
+
+def _traits(header: Header, elements: Elements) -> dict[str, object]:
+    """Return what may tell apart slices at one place; names as in :data:`.split.TRAITS`."""
+    found: dict[str, object] = {
+        "image type": "/".join(header.image_type[2:]) or None,
+        "echo": elements.numbers("EchoTime") or elements.numbers("EchoNumbers"),
+        "inversion": elements.numbers("InversionTime"),
+        "b": _b_value(elements),
+        "direction": elements.numbers("DiffusionGradientOrientation"),
+        "time": elements.numbers("TemporalPositionIdentifier"),
+        "phase": (
+            elements.numbers("NominalPercentageOfCardiacPhase")
+            or elements.numbers("NominalPercentageOfRespiratoryPhase")
+            or elements.numbers("TriggerTime")
+        ),
+        "acquisition": elements.numbers("AcquisitionNumber"),
+        "stack": elements.text("StackID") or None,
+        "kernel": elements.text("ConvolutionKernel") or None,
+    }
+    if elements.text("PrivateCreator0019") == "SIEMENS MR HEADER":
+        found["direction"] = found["direction"] or elements.numbers("SiemensGradientDirection")
+    if elements.text("PrivateCreator0043") == "GEMS_PARM_01":
+        kind = elements.numbers("GEImageKind")  # 0 magnitude, 1 phase, 2 real, 3 imaginary
+        found["image type"] = f"{found['image type']}/{kind[0]:g}" if kind else found["image type"]
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _b_value(elements: Elements) -> tuple[float, ...] | None:
+    standard = elements.numbers("DiffusionBValue")
+    if standard:
+        return standard
+    if elements.text("PrivateCreator0019") == "SIEMENS MR HEADER":
+        return elements.numbers("SiemensBValue")
+    if elements.text("PrivateCreator2001").upper().startswith("PHILIPS"):
+        return elements.numbers("PhilipsBValue")
+    if elements.text("PrivateCreator0043") == "GEMS_PARM_01":
+        found = elements.numbers("GEBValue")
+        # GE adds 10^9 to mark the value as valid.
+        return (found[0] % 100_000,) if found else None
+    return None
+
+
+def require_gray(header: Header, what: str) -> None:
+    """Refuse colour.
+
+    Raises:
+        DataError: more than one sample a pixel, or a palette.
+    """
+    if header.samples != 1 or header.photometric == "PALETTE COLOR":
+        raise DataError(
+            f"{what}: pixels must be gray; {header.name} has {header.samples} samples a pixel "
+            f"({header.photometric or 'no photometric interpretation'})."
+        )

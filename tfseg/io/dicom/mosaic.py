@@ -1,0 +1,133 @@
+"""Siemens mosaics: the slices of one volume as tiles of one picture.
+
+The sheet has n x n tiles, n the smallest that holds all, in rows from the top left. Image
+Position is that of the sheet's own corner: the slices lie in its middle, and start at the
+first slice (Siemens MR conformance statement). How many there are and which way they are
+stacked is in Siemens' private header alone.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tfseg.errors import DataError
+from tfseg.io.dicom.damage import damage, reason
+from tfseg.io.dicom.elements import sequences
+from tfseg.io.dicom.frames import Box, Frame
+
+_CREATOR = "SIEMENS CSA HEADER"
+_GROUP = 0x0029
+_ELEMENTS = (0x00290010, 0x00290011, 0x00290012, 0x00291010, 0x00291110, 0x00291210)
+_MOST_SLICES = 4096
+_MOST_TAGS = 1024
+
+_Vector = NDArray[np.float64]
+
+
+def tiles_of(sheet: Frame) -> tuple[Frame, ...]:
+    """Return the slices of a mosaic.
+
+    Raises:
+        DataError: Siemens' private header is missing or damaged, or the geometry is.
+    """
+    header = sheet.header
+    if sheet.position is None or sheet.orientation is None or sheet.spacing is None:
+        raise DataError(f"{header.name} is a mosaic and needs a position, orientation and spacing.")
+    count, toward = _siemens(sheet)
+    side = math.isqrt(count - 1) + 1
+    rows, columns = header.rows // side, header.columns // side
+    if rows * side != header.rows or columns * side != header.columns:
+        raise DataError(
+            f"{header.name} is a mosaic of {count} slices: {side} x {side} tiles do not fit into "
+            f"{header.rows} x {header.columns} pixels."
+        )
+    row, column = np.array(sheet.orientation).reshape(2, 3)
+    normal = np.cross(row, column)
+    if normal @ toward < 0:
+        normal = -normal
+    between_rows, between_columns = sheet.spacing
+    corner = (
+        np.array(sheet.position)
+        + row * between_columns * (header.columns - columns) / 2
+        + column * between_rows * (header.rows - rows) / 2
+    )
+    if not sheet.thickness_mm:
+        raise DataError(f"{header.name} is a mosaic and needs SpacingBetweenSlices.")
+    return tuple(
+        Frame(
+            header=header,
+            index=0,
+            box=Box(index // side * rows, index % side * columns, rows, columns),
+            position=tuple((corner + index * sheet.thickness_mm * normal).tolist()),
+            orientation=sheet.orientation,
+            spacing=sheet.spacing,
+            slope=sheet.slope,
+            intercept=sheet.intercept,
+            unit=sheet.unit,
+            thickness_mm=sheet.thickness_mm,
+            traits=sheet.traits,
+        )
+        for index in range(count)
+    )
+
+
+def _siemens(sheet: Frame) -> tuple[int, _Vector]:
+    """Return the number of slices and the vector from the first towards the next."""
+    header = sheet.header
+    dataset = sequences(header.path, _ELEMENTS)
+    try:
+        values = _csa_values(dataset.private_block(_GROUP, _CREATOR)[0x10].value)
+        count = int(values["NumberOfImagesInMosaic"][0])
+        toward = np.array([float(text) for text in values["SliceNormalVector"][:3]])
+    except damage() as error:
+        raise DataError(
+            f"{header.name} is a mosaic, many slices tiled into one picture, and Siemens' private "
+            f"header that says how is missing or damaged ({reason(error, 80)}). Export the series "
+            "as single slices."
+        ) from error
+    if not 1 <= count <= _MOST_SLICES or toward.shape != (3,) or not np.isfinite(toward).all():
+        raise DataError(
+            f"{header.name} is a mosaic of 1 to {_MOST_SLICES} slices with a normal vector; its "
+            f"private header says {count} and {toward.tolist()}."
+        )
+    return count, toward
+
+
+def _csa_values(data: bytes) -> dict[str, list[str]]:
+    """Read a CSA header, format SV10: named tags of texts, little endian.
+
+    The layout is known from nibabel's description (nibabel.nicom, "Siemens format DICOM with
+    CSA header"): "SV10", 4 bytes, number of tags, 77; then each tag as name (64 bytes),
+    multiplicity, VR (4 bytes), syngo type, number of items, 77 or 205, and the items, each a
+    length, three numbers more, and that many bytes, filled up to a multiple of 4.
+
+    Raises:
+        ValueError, struct.error: it is something else, or cut off.
+    """
+    if data[:4] != b"SV10":
+        raise ValueError("it does not begin with SV10")
+    (tags,) = struct.unpack_from("<I", data, 8)
+    if tags > _MOST_TAGS:
+        raise ValueError(f"it says {tags} tags")
+    position, found = 16, {}
+    for _ in range(tags):
+        name, items = struct.unpack_from("<64s12xI", data, position)
+        position += 84
+        if items > _MOST_TAGS:
+            raise ValueError(f"it says {items} items")
+        texts = []
+        for _ in range(items):
+            (length,) = struct.unpack_from("<I", data, position)
+            position += 16
+            if position + length > len(data):
+                raise ValueError("it is cut off")
+            text = data[position : position + length].split(b"\0")[0].decode("latin-1").strip()
+            if text:
+                texts.append(text)
+            position += length + -length % 4
+        found[name.split(b"\0")[0].decode("latin-1")] = texts
+    return found
