@@ -46,6 +46,11 @@ class _ServeCommand(click.Command):
 @click.option("--port", type=_PORT, help="TF-Serving's name of it; 0: no gRPC.")
 @click.option("--grpc_socket_path", default="", help="Offer gRPC on this unix socket, too.")
 @click.option(
+    "--grpc_channel_arguments",
+    default="",
+    help="gRPC's own settings, such as grpc.max_connection_age_ms=2000; commas between them.",
+)
+@click.option(
     "--host",
     default="127.0.0.1",
     show_default=True,

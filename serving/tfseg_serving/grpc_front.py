@@ -88,15 +88,14 @@ class GrpcFront:
         # More threads than predictions may run or wait: questions always find one.
         threads = options.requests + _QUESTION_THREADS + MAX_WATCHERS
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="grpc")
+        settings: dict[str, int | str] = {
+            "grpc.max_receive_message_length": options.max_request_bytes,
+            "grpc.max_send_message_length": -1,
+            "grpc.so_reuseport": 0,
+            **options.channel_arguments,
+        }
         self._server = grpc.server(
-            self._pool,
-            options=[
-                ("grpc.max_receive_message_length", options.max_request_bytes),
-                ("grpc.max_send_message_length", -1),
-                ("grpc.so_reuseport", 0),
-                *options.channel_arguments.items(),
-            ],
-            maximum_concurrent_rpcs=threads,
+            self._pool, options=list(settings.items()), maximum_concurrent_rpcs=threads
         )
         self._add_services(options.health)
         self.port: int | None = None
