@@ -14,6 +14,7 @@ from tfseg.layers.gated import ConcatElu, gated_residual
 from tfseg.layers.nonlocal_attention import GlobalAttention, global_aggregation
 from tfseg.layers.norm import InstanceNormalization, normalise
 from tfseg.layers.pooling import AdaptiveAveragePooling, pyramid_pooling
+from tfseg.layers.region import BoxCut, CentreCut, PasteLogits, RegionGate, region_weight
 from tfseg.layers.residual import basic_block, bottleneck_block
 from tfseg.layers.resize import CropLike, LinearResize, crop_and_concat, resize_like
 from tfseg.layers.separable import DepthwiseConv3D, depthwise_conv, separable_conv
@@ -26,6 +27,8 @@ from tfseg.layers.views import FuseLogits
 
 __all__ = [
     "AdaptiveAveragePooling",
+    "BoxCut",
+    "CentreCut",
     "ConcatElu",
     "CropAt",
     "CropLike",
@@ -38,6 +41,8 @@ __all__ = [
     "LinearScale",
     "MaxPoolWithMask",
     "MaxUnpool",
+    "PasteLogits",
+    "RegionGate",
     "SliceStacks",
     "SlicesToVolume",
     "SoftBox",
@@ -62,6 +67,7 @@ __all__ = [
     "normalise",
     "pyramid_pooling",
     "rank_of",
+    "region_weight",
     "residual_unit",
     "resize_like",
     "separable_conv",
