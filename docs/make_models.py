@@ -158,8 +158,8 @@ def file_section(networks: list[ModelInfo]) -> list[str]:
     """Return what there is to say of the networks that one file builds."""
     lines = [f"### {', '.join(f'`{info.name}`' for info in networks)}", ""]
     for info in networks:
-        who = f"`{info.name}`: for" if len(networks) > 1 else "For"
-        lines += [f"{who} {info.use}.", ""]
+        whose = f" of `{info.name}`" if len(networks) > 1 else ""
+        lines += [f"Use{whose}: {info.use}.", ""]
     for paragraph in describe(networks[0].name).about:
         lines += [paragraph.replace("``", "`"), ""]
     for _, group in itertools.groupby(networks, key=lambda info: info.config):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from tfseg.models import Preset
+    from tfseg.models import ModelInfo, Preset
 
 
 @click.command()
@@ -40,7 +40,7 @@ def _print_all() -> None:
         (
             info.name,
             info.family,
-            ", ".join(f"{dim}D {info.parameters[dim] / 1e6:.1f} M" for dim in info.dims),
+            ", ".join(f"{dim}D {_millions(info, dim)}".strip() for dim in info.dims),
             str(info.output_stride),
             info.paper,
         )
@@ -57,7 +57,7 @@ def _print_one(name: str) -> None:
     document = _details(name)
     click.echo(f"{name}: {_headline(document)}\n{document['paper']}\n")
     if document["use"]:
-        click.echo(f"For {document['use']}.\n")
+        click.echo(f"Use: {document['use']}.\n")
     if name in PRESETS:
         click.echo(f"A preset of {document['network']}, which is:\n")
     description = describe(name)
@@ -85,13 +85,19 @@ def _print_presets(presets: list[Preset]) -> None:
         print_table("Presets", ("name", "network", "settings", "use", "paper"), rows)
 
 
+def _millions(info: ModelInfo, dim: int) -> str:
+    """Return the parameters in millions; nothing of a network that is not counted yet."""
+    count = info.parameters.get(dim)
+    return "" if count is None else f"{count / 1e6:.1f} M"
+
+
 def _headline(document: dict[str, Any]) -> str:
     """Return family, parameters of each rank and stride in one line."""
-    sizes = " and ".join(
-        f"{rank.upper()} with {count:,} parameters"
-        for rank, count in document["parameters"].items()
-    )
-    return f"{document['family']}, {sizes}, output stride {document['output_stride']}"
+    counts = document["parameters"]
+    sizes = [f"{dim}D" for dim in document["dims"]]
+    sizes = [f"{s} with {counts[s.lower()]:,} parameters" if counts else s for s in sizes]
+    stride = document["output_stride"]
+    return f"{document['family']}, {' and '.join(sizes)}, output stride {stride}"
 
 
 def _document(name: str) -> dict[str, Any]:
@@ -104,7 +110,7 @@ def _document(name: str) -> dict[str, Any]:
         "kind": info.kind,
         "family": info.family,
         "dims": list(info.dims),
-        "parameters": {f"{dim}d": info.parameters[dim] for dim in info.dims},
+        "parameters": {f"{dim}d": count for dim, count in info.parameters.items()},
         "output_stride": info.output_stride,
         "paper": info.paper,
     }

@@ -60,10 +60,15 @@ class Description:
 def describe(name: str) -> Description:
     """Return the description of a network, or of a preset's network, without TensorFlow.
 
+    A network too new for ``options.json`` is read from the code.
+
     Raises:
         ConfigError: no such network; the message lists the nearest names.
     """
-    stored = _stored()[model_info(name).name]
+    name = model_info(name).name
+    stored = _stored().get(name)
+    if stored is None:
+        return _from_code(name)
     return Description(
         tuple(stored["about"]),
         tuple(Option(option, **entry) for option, entry in stored["options"].items()),

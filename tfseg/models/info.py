@@ -22,7 +22,7 @@ class ModelInfo:
         output_stride: of the default form's logits before the last upsampling.
         loss_weights: weight of each training output, first output first; cut to the number of
             outputs and scaled to sum 1.
-        use: what it is for: ends the sentence "For ...".
+        use: what it is for, in a phrase.
         ours: what of its faithful form is a preset of ours, because the publication leaves it open.
         kind: ``backbone`` classifies whole images; what it is for is to be an encoder of others.
     """
@@ -52,9 +52,10 @@ class ModelInfo:
     def parameters(self) -> dict[int, int]:
         """Trainable parameters by rank: default width, one channel in, two classes.
 
-        Training heads are included. The file is written by ``docs/make_models.py``.
+        Training heads are included. Empty of a network that ``docs/make_models.py``, which
+        writes the file, has not counted yet.
         """
-        return {int(rank): count for rank, count in _counts()[self.name].items()}
+        return {int(rank): count for rank, count in _counts().get(self.name, {}).items()}
 
 
 @functools.cache
