@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -12,18 +13,15 @@ from tfseg.errors import ConfigError
 
 _GROUPS = 8
 _FUSED_SAMPLES = 16  # each is an operator of its own: hundreds would take minutes to trace
+_EPSILON = 1e-5
+_ONCE = "instance normalisation can be differentiated once, not twice"
 
 
 @keras.saving.register_keras_serializable("tfseg")
 class InstanceNormalization(keras.layers.Layer):
     """Instance normalisation: each sample and channel to mean 0 and variance 1, then affine.
 
-    Ulyanov, Vedaldi, Lempitsky 2016, arXiv:1607.08022. Statistics and result are computed in
-    float32 whatever the policy; the result has the input's dtype.
-
-    With a known batch size of up to 16 each sample goes through TensorFlow's fused batch
-    normalisation, which is exact here (one sample is its own batch) and the cheapest form on CPU
-    and GPU in training; otherwise the moments are written out, which every exporter can read.
+    Ulyanov, Vedaldi, Lempitsky 2016, arXiv:1607.08022; see :func:`instance_norm`.
     """
 
     def __init__(self, epsilon: float = 1e-5, **kwargs: Any) -> None:
@@ -41,37 +39,111 @@ class InstanceNormalization(keras.layers.Layer):
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
         gamma, beta = tf.convert_to_tensor(self.gamma), tf.convert_to_tensor(self.beta)
-        if None not in x.shape and x.shape[0] <= _FUSED_SAMPLES:
-            samples = [self._fused(sample, gamma, beta) for sample in tf.unstack(x)]
-            return tf.stack(samples)
-        axes = list(range(1, len(x.shape) - 1))
-        wide = tf.cast(x, tf.float32)
-        mean, variance = tf.nn.moments(wide, axes, keepdims=True)
-        scale = tf.math.rsqrt(variance + self.epsilon) * gamma
-        return tf.cast((wide - mean) * scale + beta, x.dtype)
-
-    def _fused(self, sample: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor) -> tf.Tensor:
-        *front, width, channels = sample.shape
-        rows = 1
-        for size in front:
-            rows *= size
-        image = tf.reshape(sample, (1, rows, width, channels))
-        normed = tf.raw_ops.FusedBatchNormV3(
-            x=image,
-            scale=gamma,
-            offset=beta,
-            mean=tf.zeros((0,), tf.float32),
-            variance=tf.zeros((0,), tf.float32),
-            epsilon=self.epsilon,
-            is_training=True,
-        ).y
-        return tf.reshape(normed, sample.shape)
+        return instance_norm(x, gamma, beta, self.epsilon)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         return input_shape
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "epsilon": self.epsilon}
+
+
+def instance_norm(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: float) -> tf.Tensor:
+    """Return (x - mean) / sqrt(variance + epsilon) * gamma + beta, with x's shape and type.
+
+    The moments are those of one sample's channel. They and the result are computed in float32
+    whatever x is.
+
+    The gradient is written out: the operators' own would keep three more tensors of x's size and
+    take twice the time. It has no gradient itself; asking for one raises LookupError.
+
+    Args:
+        x: (n, [z,] y, x, c) of any floating type; all sizes but c may be unknown.
+        gamma: float32 (c,).
+        beta: float32 (c,).
+        epsilon: added to the variance.
+    """
+
+    def normalised(
+        x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor
+    ) -> tuple[tf.Tensor, Callable[[tf.Tensor], tuple[tf.Tensor, ...]]]:
+        wide = tf.cast(x, tf.float32)
+        mean = _spatial_mean(wide)  # (n, c)
+        squares = tf.math.squared_difference(wide, _like(wide, mean))
+        inverse = tf.math.rsqrt(_spatial_mean(squares) + epsilon)
+
+        def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            # dx = gain * (dy - <dy> - z * <dy * z>), where z is x with mean 0 and variance 1,
+            # and <.> the mean over the voxels of a sample.
+            wide, dy = tf.cast(x, tf.float32), tf.cast(upstream, tf.float32)
+            z = _affine(wide, mean, inverse, tf.zeros_like(mean))
+            dy_mean, dy_z_mean = _spatial_mean(dy), _spatial_mean(dy * z)
+            gain = gamma * inverse
+            along = _affine(wide, mean, -gain * dy_z_mean * inverse, -gain * dy_mean)
+            dx = _affine(dy, tf.zeros_like(mean), gain, tf.zeros_like(mean)) + along
+            voxels = tf.cast(tf.reduce_prod(tf.shape(x)[1:-1]), tf.float32)
+            d_gamma, d_beta = (voxels * tf.reduce_sum(m, 0) for m in (dy_z_mean, dy_mean))
+            return tuple(
+                tf.raw_ops.PreventGradient(input=each, message=_ONCE)
+                for each in (tf.cast(dx, x.dtype), d_gamma, d_beta)
+            )
+
+        offset = tf.zeros_like(mean) + beta
+        return tf.cast(_affine(wide, mean, gamma * inverse, offset), x.dtype), gradient
+
+    return tf.custom_gradient(normalised)(x, gamma, beta)
+
+
+def _spatial_mean(x: tf.Tensor) -> tf.Tensor:
+    """Return the means (n, c) over the voxels of x (n, [z,] y, x, c).
+
+    One axis after the other: float32 keeps its digits in sums of some hundred numbers. TensorFlow
+    sums the voxels of all axes one by one; of a million, the variance is then 5e-4 off.
+    """
+    while len(x.shape) > 2:
+        x = tf.reduce_mean(x, -2)
+    return x
+
+
+def _affine(x: tf.Tensor, mean: tf.Tensor, scale: tf.Tensor, offset: tf.Tensor) -> tf.Tensor:
+    """Return (x - mean) * scale + offset for x float32 (n, [z,] y, x, c), the others (n, c).
+
+    With a known number of samples up to 16, each goes through TensorFlow's batch normalisation
+    with given moments, which passes over memory once; written out it is three times.
+    """
+    count, channels = mean.shape
+    if count is None or count > _FUSED_SAMPLES:
+        return (x - _like(x, mean)) * _like(x, scale) + _like(x, offset)
+    sizes = tf.shape(x)[1:]
+    samples = []
+    for values, *coefficients in zip(
+        *(tf.unstack(each, count) for each in (x, mean, scale, offset)), strict=True
+    ):
+        image = tf.reshape(values, (1, -1, 1, channels))
+        samples.append(tf.reshape(_affine_of_image(image, *coefficients), sizes))
+    return tf.ensure_shape(tf.stack(samples), x.shape)
+
+
+def _affine_of_image(
+    image: tf.Tensor, mean: tf.Tensor, scale: tf.Tensor, offset: tf.Tensor
+) -> tf.Tensor:
+    """Return (image - mean) * scale + offset for an image (1, y, x, c), the others (c,)."""
+    return tf.raw_ops.FusedBatchNormV3(
+        x=image,
+        scale=scale,
+        offset=offset,
+        mean=mean,
+        variance=tf.fill(tf.shape(mean), 1 - _EPSILON),
+        epsilon=_EPSILON,  # not 0, which GPUs may refuse
+        is_training=False,
+    ).y
+
+
+def _like(x: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
+    """Return values (n, c) as (n, 1, ..., 1, c), of the rank of ``x``."""
+    for _ in range(len(x.shape) - 2):
+        values = values[:, tf.newaxis]
+    return values
 
 
 def normalise(x: Any, *, kind: str, name: str) -> Any:

@@ -1,4 +1,4 @@
-"""Instance normalisation against its definition in numpy, in both of its forms."""
+"""Instance normalisation against its definition in float64, in both of its forms."""
 
 import keras
 import numpy as np
@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from tfseg.errors import ConfigError
 from tfseg.layers import InstanceNormalization, normalise
+from tfseg.layers.norm import instance_norm
 
 SHAPES = pytest.mark.parametrize(
     "shape", [(3, 7, 5, 4), (2, 3, 6, 5, 4), (1, 1, 1, 2)], ids=["2d", "3d", "one-voxel"]
@@ -32,8 +33,14 @@ def layer_and_input(shape, dtype=np.float32):
 
 
 def with_unknown_batch(layer, x):
-    """The layer as a function of any batch size: the form with the moments written out."""
+    """The layer as a function of any batch size."""
     spec = tf.TensorSpec((None, *x.shape[1:]), x.dtype)
+    return tf.function(layer.call, input_signature=[spec])
+
+
+def with_unknown_sizes(layer, x):
+    """The layer as a function of any batch and any size."""
+    spec = tf.TensorSpec((*(None,) * (x.ndim - 1), x.shape[-1]), x.dtype)
     return tf.function(layer.call, input_signature=[spec])
 
 
@@ -45,36 +52,118 @@ def test_each_sample_and_channel_is_normalised_alone(shape, known_batch):
     np.testing.assert_allclose(call(x).numpy(), by_definition(x, gamma, beta), atol=1e-5)
 
 
-def test_the_forms_are_the_ones_meant():
-    """A known batch size runs the fused operator; an unknown one must not: nothing exports it."""
-    layer, x, _, _ = layer_and_input((2, 4, 4, 3))
-    fused = tf.function(layer.call).get_concrete_function(tf.TensorSpec(x.shape)).graph
-    plain = with_unknown_batch(layer, x).get_concrete_function().graph
-    assert "FusedBatchNormV3" in {operation.type for operation in fused.get_operations()}
-    assert "FusedBatchNormV3" not in {operation.type for operation in plain.get_operations()}
-
-
-def test_a_large_batch_is_not_taken_apart():
-    """The slices of volumes come by the hundred; an operator each would never finish tracing."""
-    layer, x, gamma, beta = layer_and_input((17, 4, 4, 3))
-    graph = tf.function(layer.call).get_concrete_function(tf.TensorSpec(x.shape)).graph
-    assert "FusedBatchNormV3" not in {operation.type for operation in graph.get_operations()}
-    np.testing.assert_allclose(layer(x), by_definition(x, gamma, beta), atol=1e-5)
-
-
 @SHAPES
-def test_both_forms_have_the_same_gradients(shape):
-    layer, x, _, _ = layer_and_input(shape)
-    weight = tf.constant(np.random.default_rng(1).normal(size=shape), tf.float32)
-    gradients = []
-    for call in (layer, with_unknown_batch(layer, x)):
-        image = tf.constant(x)
-        with tf.GradientTape() as tape:
-            tape.watch(image)
-            loss = tf.reduce_sum(call(image) * weight)
-        gradients.append(tape.gradient(loss, [image, *layer.trainable_variables]))
-    for fused, plain in zip(*gradients, strict=True):
-        np.testing.assert_allclose(fused, plain, rtol=1e-4, atol=2e-5)
+def test_sizes_may_be_unknown(shape):
+    layer, x, gamma, beta = layer_and_input(shape)
+    np.testing.assert_allclose(
+        with_unknown_sizes(layer, x)(x), by_definition(x, gamma, beta), atol=1e-5
+    )
+
+
+def a_million_voxels():
+    """Skewed values with an offset, and an upstream gradient that goes with them."""
+    rng = np.random.default_rng(11)
+    shape = (1, 100, 100, 100, 3)
+    skewed = rng.gamma(2, 1.5, shape).astype(np.float32)
+    dy = (1 + 0.5 * skewed + rng.normal(size=shape)).astype(np.float32)
+    return skewed + np.float32([0, 3, -20]), dy
+
+
+@pytest.mark.parametrize("known_batch", [True, False])
+def test_a_million_voxels_keep_float32_s_digits(known_batch):
+    x, _ = a_million_voxels()
+    layer = InstanceNormalization()
+    layer.build(x.shape)
+    call = layer if known_batch else with_unknown_batch(layer, x)
+    np.testing.assert_allclose(call(x), by_definition(x, 1, 0), atol=1e-5)
+
+
+def test_the_gradient_of_a_million_voxels_is_that_of_float64():
+    """By the formula, derived by hand: dx = gamma / s * (dy - <dy> - z <dy z>)."""
+    x, dy = a_million_voxels()
+    gamma, beta = np.float32([0.5, 1, 2]), np.float32([1, 0, -1])
+    with tf.GradientTape() as tape:
+        given = [tf.constant(each) for each in (x, gamma, beta)]
+        tape.watch(given)
+        y = instance_norm(*given, 1e-5)
+    found = tape.gradient(y, given, output_gradients=tf.constant(dy))
+    wide, axes = x.astype(np.float64), (1, 2, 3)
+    z = by_definition(x, 1, 0)
+    deviation = np.sqrt(wide.var(axes, keepdims=True) + 1e-5)
+    along = z * (dy * z).mean(axes, keepdims=True)
+    dx = gamma / deviation * (dy - dy.mean(axes, keepdims=True, dtype=np.float64) - along)
+    # z reaches 10, so the last digits of the mean product count tenfold.
+    np.testing.assert_allclose(found[0], dx, atol=5e-5)
+    np.testing.assert_allclose(found[1], (dy * z).sum((0, *axes)), rtol=1e-5)
+    np.testing.assert_allclose(found[2], dy.sum((0, *axes), dtype=np.float64), rtol=1e-5)
+
+
+def operations(function, *specs):
+    graph = tf.function(function).get_concrete_function(*specs).graph
+    return [operation.type for operation in graph.get_operations()]
+
+
+def test_few_samples_are_scaled_by_the_fused_operator_many_are_not_taken_apart():
+    """The slices of volumes come by the hundred; an operator each would never finish tracing."""
+    for count, fused in ((2, 2), (16, 16), (17, 0)):
+        layer, x, gamma, beta = layer_and_input((count, 4, 4, 3))
+        kinds = operations(layer.call, tf.TensorSpec(x.shape))
+        assert kinds.count("FusedBatchNormV3") == fused
+        np.testing.assert_allclose(layer(x), by_definition(x, gamma, beta), atol=1e-5)
+
+
+def test_a_second_gradient_is_refused_not_wrong():
+    layer, x, _, _ = layer_and_input((2, 4, 4, 3))
+    image = tf.constant(x)
+    with tf.GradientTape() as outer:
+        outer.watch(image)
+        with tf.GradientTape() as inner:
+            inner.watch(image)
+            value = tf.reduce_sum(layer(image) ** 3)
+        slope = inner.gradient(value, image)
+    with pytest.raises(LookupError, match="differentiated once, not twice"):
+        outer.gradient(slope, image)
+
+
+@pytest.mark.parametrize("known_batch", [True, False])
+@pytest.mark.parametrize("shape", [(2, 3, 5, 2), (2, 3, 2, 4, 2)], ids=["2d", "3d"])
+def test_the_gradient_is_the_quotient_of_small_differences(shape, known_batch):
+    layer, x, gamma, beta = layer_and_input(shape)
+    weight = np.random.default_rng(1).normal(size=shape)
+    image = tf.constant(x)
+    call = layer if known_batch else with_unknown_batch(layer, x)
+    with tf.GradientTape() as tape:
+        tape.watch(image)
+        loss = tf.reduce_sum(call(image) * tf.constant(weight, tf.float32))
+    found = tape.gradient(loss, [image, *layer.trainable_variables])
+    for index, values in enumerate((x.astype(np.float64), gamma, beta)):
+        for where in np.ndindex(values.shape):
+            ends = []
+            for step in (1e-5, -1e-5):
+                moved = [x.astype(np.float64), gamma.copy(), beta.copy()]
+                moved[index][where] += step
+                ends.append((by_definition(*moved) * weight).sum())
+            expected = (ends[0] - ends[1]) / 2e-5
+            assert found[index][where].numpy() == pytest.approx(expected, rel=1e-3, abs=1e-4)
+
+
+def test_the_gradient_keeps_half_precision_and_computes_in_float32():
+    """dy sums to 1e5, beyond float16; x is 200 +- 1."""
+    rng = np.random.default_rng(3)
+    x = (200 + rng.normal(size=(1, 64, 64, 2))).astype(np.float16)
+    dy = np.full(x.shape, 12, np.float16)
+    dy[:, ::2] += rng.normal(size=dy[:, ::2].shape).astype(np.float16)
+    image, gamma = tf.constant(x), tf.ones(2)
+    with tf.GradientTape() as tape:
+        tape.watch([image, gamma])
+        y = instance_norm(image, gamma, tf.zeros(2), 1e-5)
+    found = tape.gradient(y, [image, gamma], output_gradients=tf.constant(dy))
+    assert [each.dtype for each in found] == [tf.float16, tf.float32]
+    z, wide = by_definition(x, 1, 0), dy.astype(np.float64)
+    axes = (1, 2)
+    dx = wide - wide.mean(axes, keepdims=True) - z * (wide * z).mean(axes, keepdims=True)
+    np.testing.assert_allclose(found[0], dx / x.astype(np.float64).std(axes), atol=5e-3)
+    np.testing.assert_allclose(found[1], (wide * z).sum((0, *axes)), rtol=1e-3)
 
 
 @pytest.mark.parametrize("known_batch", [True, False])
