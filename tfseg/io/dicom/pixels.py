@@ -63,10 +63,20 @@ def decode(frames: tuple[Frame, ...], what: str) -> NDArray[Any]:
     # Slices of one file together: a multi-frame file or a mosaic is gone through once.
     numbered = enumerate(frames)
     files = [list(group) for _, group in groupby(numbered, lambda item: id(item[1].header))]
-    with lenient(), ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+    with lenient(), ThreadPoolExecutor(_workers(frames)) as pool:
         for _ in pool.map(fill, files):
             pass
     return volume if direct else _rescaled(volume, scales, ends)
+
+
+def _workers(frames: tuple[Frame, ...]) -> int:
+    """Return how many files to decode at a time.
+
+    Decoders of compressed pixels hold the interpreter's lock, and that of JPEG 2000 has threads
+    of its own: more than one at a time would only contend for it.
+    """
+    native = all(frame.header.syntax in _NATIVE for frame in frames)
+    return min(8, os.cpu_count() or 1) if native else 1
 
 
 def stored_dtype(header: Header) -> np.dtype[Any]:
