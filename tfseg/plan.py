@@ -52,12 +52,61 @@ class Scale(_Record):
     scale: _Positive = 1.0
 
 
+class Window(_Record):
+    """A display window to [0, 1]: ``(clip(v) - low) / (high - low)``.
+
+    In HU, usual ones are -200 to 250 (liver), -1000 to 400 (lung), -200 to 1000 (ribs).
+    """
+
+    kind: Literal["window"] = "window"
+    low: _Finite
+    high: _Finite
+
+    @model_validator(mode="after")
+    def _range_is_open(self) -> Window:
+        if self.low >= self.high:
+            raise ValueError(f"low must be below high; got {self.low} and {self.high}")
+        return self
+
+
+class MinMax(_Record):
+    """Each volume's own range to [0, 1]."""
+
+    kind: Literal["minmax"] = "minmax"
+
+
+class Percentiles(_Record):
+    """Clipped to each volume's own percentiles, then as ZScore: for MR with bright artefacts."""
+
+    kind: Literal["percentiles"] = "percentiles"
+    low: Annotated[float, Field(ge=0, le=100)] = 0.5
+    high: Annotated[float, Field(ge=0, le=100)] = 99.5
+
+    @model_validator(mode="after")
+    def _range_is_open(self) -> Percentiles:
+        if self.low >= self.high:
+            raise ValueError(f"low must be below high; got {self.low} and {self.high}")
+        return self
+
+
+class NonzeroZScore(_Record):
+    """ZScore over the voxels that are not 0, which stay 0: for skull-stripped MR.
+
+    Myronenko 2018, arXiv:1810.11654.
+    """
+
+    kind: Literal["nonzero_zscore"] = "nonzero_zscore"
+
+
+Normalisation = ClipZScore | ZScore | Scale | Window | MinMax | Percentiles | NonzeroZScore
+
+
 class Channel(_Record):
     """One input channel: its name, its unit and how it is normalised."""
 
     name: str
     unit: str = "arbitrary"
-    normalisation: Annotated[ClipZScore | ZScore | Scale, Field(discriminator="kind")]
+    normalisation: Annotated[Normalisation, Field(discriminator="kind")]
 
 
 class Plan(_Record):

@@ -22,7 +22,7 @@ from tfseg.errors import DataError
 from tfseg.files import read_json
 from tfseg.inference.backends import Backend
 from tfseg.inference.predictor import Predictor
-from tfseg.plan import ClipZScore, Plan, Scale
+from tfseg.plan import ClipZScore, Plan, Scale, Window
 from tfseg.preprocess import prepare
 from tfseg.volume import Volume
 from tfseg_export.source import Source
@@ -296,6 +296,8 @@ def _raw_volume(plan: Plan) -> Volume:
             offset, scale = rule.mean, rule.std
         elif isinstance(rule, Scale):
             offset, scale = rule.offset, rule.scale
+        elif isinstance(rule, Window):
+            offset, scale = (rule.low + rule.high) / 2, (rule.high - rule.low) / 4
         else:
             offset, scale = 100.0, 30.0  # any: each volume is scaled by its own statistics
         field[..., index] = field[..., index] * scale + offset

@@ -21,12 +21,11 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple
 
-import numpy as np
 import tensorflow as tf
 
 from tfseg.inference.windows import window_profile
-from tfseg.plan import ClipZScore, Plan, Scale
-from tfseg.preprocess.normalise import STD_FLOOR
+from tfseg.plan import Plan
+from tfseg_export.normalise_graph import normaliser
 
 # As in tfseg.preprocess.resample: spacings that differ by less are the same.
 _SAME_SPACING = 1e-3
@@ -107,7 +106,7 @@ class SegmentGraph(tf.Module):
     def _segment(self, volume: tf.Tensor, spacing_mm: tf.Tensor) -> dict[str, tf.Tensor]:
         volume, spacing_mm = self._checked(volume, spacing_mm)
         axes = self._axes(tf.shape(volume)[:3], spacing_mm)
-        normalise = self._normaliser(volume)
+        normalise = normaliser(self._plan, volume)
         z, y, x = axes
         classes = self._plan.num_classes
         count = tf.size(z.windows.starts)
@@ -239,29 +238,6 @@ class SegmentGraph(tf.Module):
         )
         with tf.control_dependencies([possible]):
             return tf.concat([kept, tf.cast(wanted, tf.int32)], 0)
-
-    def _normaliser(self, volume: tf.Tensor) -> Network:
-        """Return the function (z, y, x, c) -> (z, y, x, c) for any part of ``volume``."""
-        columns: list[tuple[object, object, object, object]] = []  # low, high, offset, scale
-        for index, channel in enumerate(self._plan.channels):
-            rule = channel.normalisation
-            if isinstance(rule, ClipZScore):
-                columns.append((rule.low, rule.high, rule.mean, rule.std))
-            elif isinstance(rule, Scale):
-                columns.append((-np.inf, np.inf, rule.offset, rule.scale))
-            else:
-                mean, std = _mean_and_std(volume[..., index])
-                columns.append((-np.inf, np.inf, mean, std))
-        low, high, offset, scale = (
-            tf.stack([tf.cast(value, tf.float32) for value in row])
-            for row in zip(*columns, strict=True)
-        )
-
-        def normalise(part: tf.Tensor) -> tf.Tensor:
-            part = tf.debugging.check_numerics(part, "volume holds NaN or infinite voxels")
-            return (tf.clip_by_value(part, low, high) - offset) / scale
-
-        return normalise
 
     def _working_slab(
         self,
@@ -408,24 +384,3 @@ def _write_labels(
         lambda index, _: index < end, write, (begin, labels), parallel_iterations=1
     )
     return labels
-
-
-def _mean_and_std(channel: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Return mean and population standard deviation of (z, y, x), in float64 slice by slice."""
-    voxels = tf.cast(tf.size(channel, out_type=tf.int64), tf.float64)
-
-    def mean_of(term: Network) -> tf.Tensor:
-        def add(index: tf.Tensor, total: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            return index + 1, total + tf.reduce_sum(term(tf.cast(channel[index], tf.float64)))
-
-        _, total = tf.while_loop(
-            lambda index, _: index < tf.shape(channel)[0],
-            add,
-            (tf.constant(0), tf.constant(0.0, tf.float64)),
-            parallel_iterations=1,
-        )
-        return total / voxels
-
-    mean = mean_of(lambda plane: plane)
-    variance = mean_of(lambda plane: tf.square(plane - mean))
-    return mean, tf.maximum(tf.sqrt(variance), STD_FLOOR)

@@ -9,7 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfseg.errors import DataError
-from tfseg.plan import Channel, ClipZScore, Scale
+from tfseg.plan import (
+    Channel,
+    ClipZScore,
+    MinMax,
+    NonzeroZScore,
+    Percentiles,
+    Scale,
+    Window,
+    ZScore,
+)
 
 STD_FLOOR = 1e-8  # a constant volume becomes 0, not NaN
 
@@ -35,11 +44,35 @@ def normalise(array: NDArray[Any], channels: Sequence[Channel]) -> NDArray[np.fl
 def _normalise_one(values: NDArray[Any], channel: Channel) -> NDArray[np.float32]:
     rule = channel.normalisation
     values = values.astype(np.float32)
+    if isinstance(rule, NonzeroZScore):
+        inside = values != 0
+        if inside.any():
+            values[inside] = _standardised(values[inside])
+        return values
+    if isinstance(rule, ZScore):
+        return _standardised(values)
+    if isinstance(rule, Percentiles):
+        low, high = np.percentile(values, [rule.low, rule.high]).astype(np.float32)
+        return _standardised(values.clip(low, high))
+    low, high, offset, scale = _constants(rule, values)
+    return (values.clip(low, high) - np.float32(offset)) / np.float32(scale)
+
+
+def _constants(
+    rule: ClipZScore | Scale | Window | MinMax, values: NDArray[np.float32]
+) -> tuple[float, float, float, float]:
+    """Return low, high, offset and scale of ``(clip(v, low, high) - offset) / scale``."""
     if isinstance(rule, ClipZScore):
-        np.clip(values, rule.low, rule.high, out=values)
-        return (values - np.float32(rule.mean)) / np.float32(rule.std)
+        return rule.low, rule.high, rule.mean, rule.std
+    if isinstance(rule, Window):
+        return rule.low, rule.high, rule.low, rule.high - rule.low
     if isinstance(rule, Scale):
-        return (values - np.float32(rule.offset)) / np.float32(rule.scale)
+        return -np.inf, np.inf, rule.offset, rule.scale
+    low, high = float(values.min()), float(values.max())
+    return low, high, low, max(high - low, STD_FLOOR)
+
+
+def _standardised(values: NDArray[np.float32]) -> NDArray[np.float32]:
     # float64 sums: a float32 sum over 10^8 voxels of a CT loses the third digit.
     mean = values.mean(dtype=np.float64)
     std = max(float(values.std(dtype=np.float64)), STD_FLOOR)

@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 
 from tfseg.errors import DataError
-from tfseg.plan import Channel, ClipZScore, Scale, ZScore
+from tfseg.plan import (
+    Channel,
+    ClipZScore,
+    MinMax,
+    NonzeroZScore,
+    Percentiles,
+    Scale,
+    Window,
+    ZScore,
+)
 from tfseg.preprocess import normalise
 
 CT = Channel(name="CT", unit="HU", normalisation=ClipZScore(low=-100, high=300, mean=100, std=50))
@@ -62,3 +71,37 @@ def test_the_input_is_left_alone():
 def test_another_number_of_channels_is_refused():
     with pytest.raises(DataError, match=r"takes 2 channels \(CT, MR\); the image has 1\. Give"):
         normalise(column(1, 2), [CT, MR])
+
+
+def one(rule):
+    return Channel(name="x", normalisation=rule)
+
+
+def test_a_window_goes_from_zero_to_one():
+    answer = normalise(column(-1000, -200, 400, 1000, 3000), [one(Window(low=-200, high=1000))])
+    assert answer.ravel().tolist() == [0, 0, 0.5, 1, 1]
+
+
+def test_each_volumes_range_goes_from_zero_to_one():
+    assert normalise(column(-3, 1, 5), [one(MinMax())]).ravel().tolist() == [0, 0.5, 1]
+    assert not normalise(column(4, 4), [one(MinMax())]).any()
+
+
+def test_zeros_stay_zero_and_count_for_nothing():
+    # Of 2, 4, 6, 8: mean 5, variance 5.
+    answer = normalise(column(0, 2, 4, 0, 6, 8), [one(NonzeroZScore())]).ravel()
+    np.testing.assert_allclose(answer, np.array([0, -3, -1, 0, 1, 3]) / np.sqrt(5), rtol=1e-6)
+    assert not normalise(column(0, 0), [one(NonzeroZScore())]).any()
+
+
+def test_percentiles_are_clipped_before_the_mean_is_taken():
+    # The 10th and 90th percentile of 0 to 10 are 1 and 9.
+    answer = normalise(column(*range(11)), [one(Percentiles(low=10, high=90))]).ravel()
+    clipped = np.arange(11.0).clip(1, 9)
+    np.testing.assert_allclose(answer, (clipped - 5) / clipped.std(), rtol=1e-6)
+
+
+@pytest.mark.parametrize("rule", [Window, Percentiles])
+def test_an_empty_range_is_refused(rule):
+    with pytest.raises(ValueError, match="low must be below high; got 5"):
+        rule(low=5, high=5)
