@@ -14,7 +14,7 @@ EXTRAS = {
     "tensorrt": ["tensorrt-rtx>=1.2"],
     "openvino": ["openvino>=2026.1"],
     "tflite": ["ai-edge-litert>=2.1"],
-    "serving": ["tensorflow-serving-api>=2.21,<2.22"],
+    "serving": ["httptools>=0.6.1", "tensorflow-serving-api>=2.21,<2.22", "uvicorn>=0.30"],
 }
 EXTRAS["all"] = [
     package for extra in ("tensorrt", "openvino", "tflite", "serving") for package in EXTRAS[extra]
