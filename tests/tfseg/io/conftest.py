@@ -43,7 +43,7 @@ def slice_dataset(
     dataset.PixelData = plane.tobytes()
     for keyword, value in elements.items():
         if value is None:
-            delattr(dataset, keyword)
+            dataset.pop(keyword, None)
         else:
             setattr(dataset, keyword, value)
     return dataset

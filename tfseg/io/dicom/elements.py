@@ -79,7 +79,7 @@ _PIXELS = {
     0x7FE00009: "DoubleFloatPixelData",
     0x7FE00010: "PixelData",
 }
-_TRANSFER_SYNTAX = 0x00020010
+_MEDIA_CLASS, _TRANSFER_SYNTAX = 0x00020002, 0x00020010
 IMPLICIT, EXPLICIT, DEFLATED, BIG_ENDIAN = (
     "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2",
 )  # fmt: skip
@@ -116,12 +116,14 @@ class Elements:
 
     Attributes:
         syntax: transfer syntax UID.
+        media_class: MediaStorageSOPClassUID, which a DICOMDIR has; empty where absent.
         pixels: where the pixel data is, or ``None``; in a deflated file the offset counts in
             the inflated bytes.
         values: keyword -> raw bytes.
     """
 
     syntax: str
+    media_class: str = ""
     pixels: PixelPlace | None = None
     values: dict[str, bytes] = field(default_factory=dict)
 
@@ -192,14 +194,14 @@ def read_elements(file: BinaryIO) -> Elements | None:
     """
     start = file.read(140)
     if start[128:132] == b"DICM":
-        syntax, position = _meta_information(file)
+        syntax, media_class, position = _meta_information(file)
     elif _starts_like_a_dataset(start):
         # Part 10 files have a preamble; old ones begin with the data set itself.
         explicit = start[4:6].isalpha() and start[4:6].isupper()
-        syntax, position = (EXPLICIT if explicit else IMPLICIT), 0
+        syntax, media_class, position = (EXPLICIT if explicit else IMPLICIT), "", 0
     else:
         return None
-    elements = Elements(syntax)
+    elements = Elements(syntax, media_class)
     if syntax == DEFLATED:
         _walk(_Source(None, _inflate(file, position)), 0, elements)
     else:
@@ -215,7 +217,7 @@ def inflated(path: Path) -> bytes:
         OSError: the file cannot be read.
     """
     with path.open("rb") as file:
-        return _inflate(file, _meta_information(file)[1])
+        return _inflate(file, _meta_information(file)[2])
 
 
 def _inflate(file: BinaryIO, position: int) -> bytes:
@@ -255,10 +257,13 @@ class _Source:
         return self.buffer[:count]
 
 
-def _meta_information(file: BinaryIO) -> tuple[str, int]:
-    """Return the transfer syntax and where the data set begins (PS3.10 7.1: explicit little)."""
+def _meta_information(file: BinaryIO) -> tuple[str, str, int]:
+    """Return transfer syntax, storage class and where the data set begins.
+
+    PS3.10 7.1: the file meta information is always explicit little endian.
+    """
     source = _Source(file, b"")
-    position, syntax = 132, ""
+    position, found = 132, {_TRANSFER_SYNTAX: "", _MEDIA_CLASS: ""}
     while True:
         head = source.take(position, 12)
         if len(head) < 8 or head[:2] != b"\x02\x00":
@@ -266,14 +271,15 @@ def _meta_information(file: BinaryIO) -> tuple[str, int]:
         element, length, size = _explicit(head, "<")
         if length > _MAX_VALUE:
             raise ValueError("an element of the file meta information is too long")
-        if element == _TRANSFER_SYNTAX:
-            syntax = source.take(position + size, length).decode("latin-1").strip(" \0")
+        if element in found:
+            found[element] = source.take(position + size, length).decode("latin-1").strip(" \0")
         position += size + length
+    syntax = found[_TRANSFER_SYNTAX]
     if not syntax:
         # Mandatory, yet left out by some: tell it by the first element.
         vr = source.take(position, 6)[4:6]
         syntax = EXPLICIT if vr.isalpha() and vr.isupper() else IMPLICIT
-    return syntax, position
+    return syntax, found[_MEDIA_CLASS], position
 
 
 def _explicit(head: bytes, order: str) -> tuple[int, int, int]:

@@ -140,7 +140,7 @@ def read_header(path: Path) -> Frame | None:
     try:
         with path.open("rb", buffering=0) as file:
             elements = read_elements(file)
-        if elements is None or elements.text("SOPClassUID") == _DIRECTORY:
+        if elements is None or elements.media_class == _DIRECTORY:
             return None
         if not elements.values:
             raise DataError(f"{path}: the DICOM header is cut off or empty. Copy the file again.")
