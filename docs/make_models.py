@@ -23,6 +23,7 @@ from tfseg.models import MODELS, PRESETS, ModelInfo, build, describe
 from tfseg.models.describe import describe_all
 
 ROOT = Path(__file__).resolve().parents[1]
+TEN_MINUTES = ROOT / "docs/data/ten_minutes.json"
 
 
 def count(name: str, rank: int) -> int:
@@ -48,7 +49,7 @@ def page(counted: dict[str, dict[str, int]]) -> str:
         *table(counted),
         "",
         *presets_section(),
-        *ten_minutes_section(),
+        *ten_minutes_section(TEN_MINUTES),
     ]
     for family in dict.fromkeys(info.family for info in MODELS.values()):
         drawing = f"images/families/{family.lower().replace(' ', '-')}.svg"
@@ -115,9 +116,8 @@ def presets_section() -> list[str]:
     return [*lines, ""]
 
 
-def ten_minutes_section() -> list[str]:
+def ten_minutes_section(path: Path) -> list[str]:
     """Return the table of what networks learn in the same time, where it has been measured."""
-    path = ROOT / "docs/data/ten_minutes.json"
     if not path.exists():
         return []
     measured = read_json(path, "the figures")

@@ -107,3 +107,23 @@ def test_the_channels_drawn_are_those_of_the_default_form(families):
         widths = {layer.output.shape[-1] for layer in model.layers if hasattr(layer, "kernel_size")}
         widths |= {layer.output.shape[-1] for layer in model.layers if "concat" in layer.name}
         assert drawn <= widths, family
+
+
+def test_the_benchmarks_table_is_shown_where_it_was_measured(tmp_path):
+    maker = load(ROOT / "docs/make_models.py")
+    assert maker.ten_minutes_section(tmp_path / "missing.json") == []
+    row = {
+        "network": "vnet", "family": "3D U-shape", "data": "hippocampus", "dice": 0.8123,
+        "parameters": 14_700_179, "seconds_per_step": 1.234, "steps": 480, "peak_rss_mib": 2415,
+        "lost": [],
+    }  # fmt: skip
+    path = tmp_path / "ten_minutes.json"
+    settings = {"time_budget": "10m", "cores": 2, "seed": 0}
+    path.write_text(json.dumps({"settings": settings, "rows": [row]}), encoding="utf-8")
+    lines = maker.ten_minutes_section(path)
+    assert lines[0] == "## After 10m of training"
+    assert "python benchmarks/ten_minutes.py --time-budget 10m --cores 2 \\" in lines
+    assert (
+        "| `vnet` | 3D U-shape | Hippocampus, 3D | 0.812 | 14.70 M | 1.23 | 480 | 2.4 GiB |  |"
+        in lines
+    )
