@@ -4,9 +4,10 @@ Each goes the way of ``tfseg export``: a run folder, the exporter, its parity ga
 is loaded, traced and converted to ONNX once for all formats.
 """
 
+import keras
 import numpy as np
 import pytest
-from kit import NETWORKS, manifest_of, promise, shape_of, small
+from kit import NETWORKS, images, manifest_of, promise, shape_of, small
 
 from tfseg.models import inference_model
 from tfseg_export import export_run, onnx, source
@@ -15,11 +16,17 @@ from tfseg_export.formats import FORMATS
 
 def write_run(folder, name, rank):
     """Write a run folder with the case's network, its statistics as training leaves them."""
-    model = inference_model(small(name, shape_of(name, rank)))
-    rng = np.random.default_rng(7)
-    for weight in model.non_trainable_weights:
-        if weight.name in {"moving_mean", "moving_variance"}:
-            weight.assign(rng.uniform(0.5, 1.5, weight.shape))
+    shape = shape_of(name, rank)
+    model = inference_model(small(name, shape))
+    norms = [la for la in model.layers if isinstance(la, keras.layers.BatchNormalization)]
+    momenta = [layer.momentum for layer in norms]
+    for layer in norms:
+        layer.momentum = 0.0
+    model(images(shape, batch=2), training=True)
+    for layer, momentum in zip(norms, momenta, strict=True):
+        layer.momentum = momentum
+    spread = np.std(model(images(shape)))
+    assert spread > 1e-2, "a network that answers the same everywhere would prove nothing"
     folder.mkdir()
     model.save(folder / "model.keras")
     manifest_of(name, rank).save(folder, "manifest.json")
