@@ -150,8 +150,9 @@ class RestApp:
         loop = asyncio.get_running_loop()
         work = loop.run_in_executor(pool, self._api.answer, request, ticket)
         leaving = asyncio.ensure_future(receive())
+        both: set[asyncio.Future[Any]] = {work, leaving}
         try:
-            await asyncio.wait({work, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
             if not work.done():
                 ticket.abandon()
             return await work

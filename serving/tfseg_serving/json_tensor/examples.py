@@ -61,6 +61,7 @@ def _fill_example(value: Any, example: Any) -> None:
 
 
 def _add_value(feature: Any, name: str, value: Any) -> None:
+    stored: int | float | bytes
     if isinstance(value, bool):
         kind, stored = "int64_list", int(value)
     elif isinstance(value, int) and value <= _UINT64_MAX and value >= -(2**63):
