@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+_MOST_HELD = 1 << 16
 
 
 def import_tensorflow() -> None:
@@ -28,8 +30,11 @@ def import_tensorflow() -> None:
 
 
 @contextmanager
-def stderr_held(*, show_on_error: bool = True) -> Iterator[None]:
+def stderr_held(*, show_on_error: bool = True) -> Iterator[Callable[[], str]]:
     """Keep back what is written to file descriptor 2, by native code too.
+
+    Yields a function that returns what has been written so far: some libraries tell of errors
+    in no other way.
 
     Args:
         show_on_error: show it if the block raises. Without, it is dropped: for blocks whose
@@ -40,7 +45,7 @@ def stderr_held(*, show_on_error: bool = True) -> Iterator[None]:
     with tempfile.TemporaryFile() as held:
         os.dup2(held.fileno(), 2)
         try:
-            yield
+            yield lambda: os.pread(held.fileno(), _MOST_HELD, 0).decode(errors="replace")
         except BaseException:
             if show_on_error:
                 held.seek(0)

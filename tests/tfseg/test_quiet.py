@@ -49,3 +49,12 @@ def test_what_was_held_is_dropped_on_failure_if_asked(capfd):
     with pytest.raises(ValueError, match=r"^$"):
         failing_call()
     assert capfd.readouterr().err == ""
+
+
+def test_what_was_held_can_be_read(capfd):
+    with stderr_held() as said:
+        assert said() == ""
+        os.write(2, b"warning: ")
+        os.write(2, b"damaged")
+        assert said() == "warning: damaged"
+    assert capfd.readouterr().err == ""

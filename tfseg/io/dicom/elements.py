@@ -131,13 +131,13 @@ class Elements:
         return keyword in self.values
 
     def text(self, keyword: str) -> str:
-        """Return a string, stripped; empty where there is none."""
+        """Return a string on one line, stripped; empty where there is none."""
         raw = self.values.get(keyword, b"")
         encoding = "latin-1"
         if keyword == "SeriesDescription":
             name = self.values.get("SpecificCharacterSet", b"").decode("latin-1").strip(" \0")
             encoding = _ENCODINGS.get(name.replace("ISO 2022 IR", "ISO_IR"), "latin-1")
-        return raw.decode(encoding, "replace").strip(" \0")
+        return printable(raw.decode(encoding, "replace").strip(" \0"))
 
     def texts(self, keyword: str) -> tuple[str, ...]:
         """Return the values of a string of several."""
@@ -180,6 +180,13 @@ class Elements:
 
 
 _KINDS = dict(WANTED.values())
+
+
+def printable(text: str) -> str:
+    """Return a text on one line and without control characters."""
+    if text.isprintable():
+        return text
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 def read_elements(file: BinaryIO) -> Elements | None:

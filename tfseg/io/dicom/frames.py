@@ -160,7 +160,7 @@ def header_of(path: Path, elements: Elements) -> Header:
         path=path,
         series_uid=elements.text("SeriesInstanceUID"),
         instance_uid=elements.text("SOPInstanceUID"),
-        modality=elements.text("Modality") or "OT",
+        modality=elements.text("Modality")[:16] or "OT",
         number=elements.count("SeriesNumber", 0),
         instance=elements.count("InstanceNumber", 0),
         description=elements.text("SeriesDescription"),

@@ -59,8 +59,8 @@ class Series:
 
     @property
     def description(self) -> str:
-        """SeriesDescription, on one line."""
-        return " ".join(self.sheets[0].header.description.split())
+        """SeriesDescription; empty where absent."""
+        return self.sheets[0].header.description
 
     @property
     def name(self) -> str:

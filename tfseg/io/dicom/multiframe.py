@@ -13,7 +13,7 @@ import numpy as np
 
 from tfseg.errors import DataError
 from tfseg.io.dicom.damage import damage, lenient, reason
-from tfseg.io.dicom.elements import sequences
+from tfseg.io.dicom.elements import printable, sequences
 from tfseg.io.dicom.frames import Frame, Header
 
 _GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
@@ -92,7 +92,7 @@ def _frame(header: Header, index: int, own: Any, shared: Any) -> Frame:
                        "NominalPercentageOfRespiratoryPhase", 1)
         ),
         "acquisition": numbers("FrameContentSequence", "FrameAcquisitionNumber", 1),
-        "stack": find("FrameContentSequence", "StackID"),
+        "stack": printable(str(find("FrameContentSequence", "StackID") or "")) or None,
         "kernel": None,
     }  # fmt: skip
     return Frame(
@@ -104,7 +104,7 @@ def _frame(header: Header, index: int, own: Any, shared: Any) -> Frame:
         spacing=numbers(measures, "PixelSpacing", 2),
         slope=number(values, "RescaleSlope", 1.0),
         intercept=number(values, "RescaleIntercept", 0.0),
-        unit=str(find(values, "RescaleType") or "").removeprefix("US"),
+        unit=printable(str(find(values, "RescaleType") or "")).removeprefix("US"),
         thickness_mm=abs(thickness) or None,
         traits={name: value for name, value in traits.items() if value is not None},
     )
@@ -114,7 +114,7 @@ def _image_type(find: Any) -> str | None:
     for kind in ("MR", "CT", "PET"):
         value = find(f"{kind}ImageFrameTypeSequence", "FrameType")
         if value is not None and not isinstance(value, str):
-            return "/".join(str(part) for part in value[2:])
+            return printable("/".join(str(part) for part in value[2:]))
     return None
 
 

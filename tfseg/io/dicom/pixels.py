@@ -17,9 +17,12 @@ from tfseg.io.dicom.damage import damage, lenient, reason
 from tfseg.io.dicom.elements import BIG_ENDIAN, DEFLATED, EXPLICIT, IMPLICIT, inflated
 from tfseg.io.dicom.frames import Frame, Header
 from tfseg.io.dicom.lut import ModalityLut
+from tfseg.quiet import stderr_held
 
 _FLOATS = {"FloatPixelData": "f4", "DoubleFloatPixelData": "f8"}
 _NATIVE = frozenset((IMPLICIT, EXPLICIT, BIG_ENDIAN, DEFLATED))
+# In what codecs write where the data is not what it should be: libjpeg, OpenJPEG.
+_COMPLAINTS = ("Corrupt JPEG", "Premature end", "premature end", "inconsistent", "Failed to")
 
 _Plane = NDArray[Any]
 _Numbered = list[tuple[int, Frame]]
@@ -194,20 +197,25 @@ def _encoded(header: Header, wanted: set[int]) -> Iterator[tuple[int, _Plane]]:
         if index not in wanted:
             continue
         found += 1
-        plane, _ = decoder.as_array(
-            encapsulate([frame]),
-            raw=True,
-            index=0,
-            rows=header.rows,
-            columns=header.columns,
-            samples_per_pixel=1,
-            photometric_interpretation="MONOCHROME2",
-            bits_allocated=header.allocated,
-            bits_stored=header.stored,
-            pixel_representation=int(header.signed),
-            number_of_frames=1,
-            pixel_keyword="PixelData",
-        )
+        # The codecs write on stderr, and some go on after an error with what they have.
+        with stderr_held(show_on_error=False) as said:
+            plane, _ = decoder.as_array(
+                encapsulate([frame]),
+                raw=True,
+                index=0,
+                rows=header.rows,
+                columns=header.columns,
+                samples_per_pixel=1,
+                photometric_interpretation="MONOCHROME2",
+                bits_allocated=header.allocated,
+                bits_stored=header.stored,
+                pixel_representation=int(header.signed),
+                number_of_frames=1,
+                pixel_keyword="PixelData",
+            )
+            complaint = said()
+        if any(word in complaint for word in _COMPLAINTS):
+            raise ValueError(f"the decoder says: {complaint}")
         yield index, plane.astype(stored_dtype(header), copy=False)
     if found < len(wanted):
         raise ValueError(f"{header.frames} frames are needed, the file has {found} of them")

@@ -17,7 +17,7 @@ from tfseg.io.dicom.elements import sequences
 from tfseg.io.dicom.frames import Frame
 
 _ELEMENTS = (
-    "Units", "DecayCorrection", "CorrectedImage", "PatientWeight", "SeriesDate", "SeriesTime",
+    "DecayCorrection", "CorrectedImage", "PatientWeight", "SeriesDate", "SeriesTime",
     "AcquisitionDate", "AcquisitionTime", "RadiopharmaceuticalInformationSequence",
     0x70530010, 0x70531000,
 )  # fmt: skip
@@ -49,13 +49,13 @@ def uptake(frames: tuple[Frame, ...]) -> Uptake:
     Raises:
         DataError: the header is damaged.
     """
-    datasets = [sequences(frames[0].header.path, _ELEMENTS)]
-    unit = str(datasets[0].get("Units") or "unknown").strip()
+    dataset = sequences(frames[0].header.path, _ELEMENTS)
+    unit = frames[0].unit
     try:
         with lenient():
-            factor, how = _factor(datasets[0], unit, frames)
+            factor, how = _factor(dataset, unit, frames)
     except _NotPossibleError as error:
-        return Uptake(frames, unit, f"values stay in {unit}: SUV needs {error}")
+        return Uptake(frames, unit, f"values stay in {unit or 'their unit'}: SUV needs {error}")
     except damage() as error:
         raise DataError(
             f"the PET elements of {frames[0].header.name} are damaged ({type(error).__name__})."
@@ -75,7 +75,9 @@ def _factor(dataset: Any, unit: str, frames: tuple[Frame, ...]) -> tuple[float, 
         if factor > 0:
             return factor, "counts scaled to SUV by body weight with Philips' factor"
     if unit != "BQML":
-        raise _NotPossibleError(f"Units BQML, GML, or CNTS of Philips; they are {unit}")
+        raise _NotPossibleError(
+            f"Units BQML, GML, or CNTS of Philips; they are {unit or 'unknown'}"
+        )
     corrected = dataset.get("CorrectedImage") or ()
     corrected = (corrected,) if isinstance(corrected, str) else corrected
     if not {"ATTN", "DECY"} <= {str(part) for part in corrected}:
