@@ -70,7 +70,7 @@ class Matrix:
 
     def text(self):
         """Return a Markdown table, and the remarks below it."""
-        titles = list(dict.fromkeys(title for row in self.cells.values() for title in row))
+        titles = sorted({title for row in self.cells.values() for title in row})
         rows = [["network", *titles], ["", *titles]]
         for (name, rank), row in sorted(self.cells.items()):
             rows.append([f"{name} {rank}D", *(row.get(title, UNTRIED) for title in titles)])
