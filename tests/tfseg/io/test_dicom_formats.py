@@ -153,6 +153,15 @@ def test_optional_elements_may_be_missing(write_series: Write) -> None:
     assert np.array_equal(read_volume(folder).array, ARRAY)
 
 
+def test_optional_elements_may_be_nonsense(write_series: Write) -> None:
+    folder = write_series(ARRAY)[0].parent
+    for path in folder.iterdir():
+        content = path.read_bytes()
+        assert content.count(b"\x50\x00DS\x04\x009.0 ") == 1  # SliceThickness
+        path.write_bytes(content.replace(b"DS\x04\x009.0 ", b"DS\x04\x00x?y "))
+    assert np.array_equal(read_volume(folder).array, ARRAY)
+
+
 # Transfer syntaxes and files ------------------------------------------------------------------
 
 

@@ -8,6 +8,7 @@ have these read by pydicom, see :func:`sequences`.
 
 from __future__ import annotations
 
+import math
 import struct
 import zlib
 from collections.abc import Sequence
@@ -49,8 +50,8 @@ WANTED: dict[int, tuple[str, str]] = {
     0x00200037: ("ImageOrientationPatient", "decimal"),
     0x00200100: ("TemporalPositionIdentifier", "decimal"),
     0x00209056: ("StackID", "text"),
-    0x00209241: ("NominalPercentageOfCardiacPhase", "decimal"),
-    0x00209245: ("NominalPercentageOfRespiratoryPhase", "decimal"),
+    0x00209241: ("NominalPercentageOfCardiacPhase", "single"),
+    0x00209245: ("NominalPercentageOfRespiratoryPhase", "single"),
     0x20010010: ("PrivateCreator2001", "text"),
     0x20011003: ("PhilipsBValue", "single"),
     0x00280002: ("SamplesPerPixel", "short"),
@@ -161,6 +162,14 @@ class Elements:
         count = len(raw) // size
         order = ">" if self.syntax == BIG_ENDIAN else "<"
         return struct.unpack_from(f"{order}{count}{letter}", raw) or None
+
+    def hint(self, keyword: str) -> tuple[float, ...] | None:
+        """Return :meth:`numbers` of an element that may be missing: ``None`` if unreadable."""
+        try:
+            found = self.numbers(keyword)
+        except ValueError:
+            return None
+        return found if found is not None and all(map(math.isfinite, found)) else None
 
     def number(self, keyword: str, default: float) -> float:
         """Return the first number, or ``default`` where there is none."""

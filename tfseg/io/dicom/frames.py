@@ -161,8 +161,8 @@ def header_of(path: Path, elements: Elements) -> Header:
         series_uid=elements.text("SeriesInstanceUID"),
         instance_uid=elements.text("SOPInstanceUID"),
         modality=elements.text("Modality")[:16] or "OT",
-        number=elements.count("SeriesNumber", 0),
-        instance=elements.count("InstanceNumber", 0),
+        number=_whole(elements, "SeriesNumber"),
+        instance=_whole(elements, "InstanceNumber"),
         description=elements.text("SeriesDescription"),
         image_type=elements.texts("ImageType"),
         rows=elements.count("Rows", 0) if elements.pixels else 0,
@@ -214,7 +214,7 @@ def single_frame(header: Header, elements: Elements) -> Frame:
         or _several(elements, "ImagerPixelSpacing", 2)
         or _several(elements, "NominalScannedPixelSpacing", 2)
     )
-    thickness = elements.number("SpacingBetweenSlices", 0) or elements.number("SliceThickness", 0)
+    thickness = _first(elements, "SpacingBetweenSlices") or _first(elements, "SliceThickness")
     return Frame(
         header=header,
         index=0,
@@ -230,6 +230,17 @@ def single_frame(header: Header, elements: Elements) -> Frame:
     )
 
 
+def _first(elements: Elements, keyword: str) -> float:
+    """Return a number that does without: 0 where it is missing or unreadable."""
+    return (elements.hint(keyword) or (0.0,))[0]
+
+
+def _whole(elements: Elements, keyword: str) -> int:
+    """Return a number of at most nine digits that does without: 0 where it is no such number."""
+    found = _first(elements, keyword)
+    return int(found) if abs(found) < 1e9 else 0
+
+
 def _several(elements: Elements, keyword: str, count: int) -> tuple[float, ...] | None:
     found = elements.numbers(keyword)
     return found if found is not None and len(found) == count else None
@@ -239,38 +250,38 @@ def _traits(header: Header, elements: Elements) -> dict[str, object]:
     """Return what may tell apart slices at one place; names as in :data:`.split.TRAITS`."""
     found: dict[str, object] = {
         "image type": "/".join(header.image_type[2:]) or None,
-        "echo": elements.numbers("EchoTime") or elements.numbers("EchoNumbers"),
-        "inversion": elements.numbers("InversionTime"),
+        "echo": elements.hint("EchoTime") or elements.hint("EchoNumbers"),
+        "inversion": elements.hint("InversionTime"),
         "b": _b_value(elements),
-        "direction": elements.numbers("DiffusionGradientOrientation"),
-        "time": elements.numbers("TemporalPositionIdentifier"),
+        "direction": elements.hint("DiffusionGradientOrientation"),
+        "time": elements.hint("TemporalPositionIdentifier"),
         "phase": (
-            elements.numbers("NominalPercentageOfCardiacPhase")
-            or elements.numbers("NominalPercentageOfRespiratoryPhase")
-            or elements.numbers("TriggerTime")
+            elements.hint("NominalPercentageOfCardiacPhase")
+            or elements.hint("NominalPercentageOfRespiratoryPhase")
+            or elements.hint("TriggerTime")
         ),
-        "acquisition": elements.numbers("AcquisitionNumber"),
+        "acquisition": elements.hint("AcquisitionNumber"),
         "stack": elements.text("StackID") or None,
         "kernel": elements.text("ConvolutionKernel") or None,
     }
     if elements.text("PrivateCreator0019") == "SIEMENS MR HEADER":
-        found["direction"] = found["direction"] or elements.numbers("SiemensGradientDirection")
+        found["direction"] = found["direction"] or elements.hint("SiemensGradientDirection")
     if elements.text("PrivateCreator0043") == "GEMS_PARM_01":
-        kind = elements.numbers("GEImageKind")  # 0 magnitude, 1 phase, 2 real, 3 imaginary
+        kind = elements.hint("GEImageKind")  # 0 magnitude, 1 phase, 2 real, 3 imaginary
         found["image type"] = f"{found['image type']}/{kind[0]:g}" if kind else found["image type"]
     return {name: value for name, value in found.items() if value is not None}
 
 
 def _b_value(elements: Elements) -> tuple[float, ...] | None:
-    standard = elements.numbers("DiffusionBValue")
+    standard = elements.hint("DiffusionBValue")
     if standard:
         return standard
     if elements.text("PrivateCreator0019") == "SIEMENS MR HEADER":
-        return elements.numbers("SiemensBValue")
+        return elements.hint("SiemensBValue")
     if elements.text("PrivateCreator2001").upper().startswith("PHILIPS"):
-        return elements.numbers("PhilipsBValue")
+        return elements.hint("PhilipsBValue")
     if elements.text("PrivateCreator0043") == "GEMS_PARM_01":
-        found = elements.numbers("GEBValue")
+        found = elements.hint("GEBValue")
         # GE adds 10^9 to mark the value as valid.
         return (found[0] % 100_000,) if found else None
     return None

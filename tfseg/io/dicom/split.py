@@ -180,7 +180,7 @@ def _unique(names: list[str]) -> list[str]:
 
 def _by_place(stack: Stack) -> tuple[Stack, ...]:
     """Part slices that lie where others do."""
-    if not all(frame.is_placed for frame in stack.frames):
+    if stack.refusal or not all(frame.is_placed for frame in stack.frames):
         return (stack,)  # what is missing is said by the geometry's own check
     along = _along(stack.frames)
     places = _places(along)

@@ -1,0 +1,181 @@
+"""PET: activity to standardised uptake values, worked out by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence
+
+from tfseg.io import dicom
+
+ARRAY = np.random.default_rng(5).integers(0, 30000, (4, 5, 7)).astype(np.uint16)
+Write = Callable[..., list[Path]]
+
+
+def drug(**elements: Any) -> Sequence:
+    item = Dataset()
+    given = {
+        "RadionuclideTotalDose": 4e8,
+        "RadionuclideHalfLife": 6000,
+        "RadiopharmaceuticalStartTime": "100000",
+    }
+    for keyword, value in (given | elements).items():
+        if value is not None:
+            setattr(item, keyword, value)
+    return Sequence([item])
+
+
+PET: dict[str, Any] = {
+    "Modality": "PT",
+    "Units": "BQML",
+    "DecayCorrection": "START",
+    "CorrectedImage": ["DECY", "ATTN", "SCAT"],
+    "PatientWeight": 80,
+    "SeriesDate": "20200304",
+    "SeriesTime": "114000",
+    "AcquisitionDate": "20200304",
+    "AcquisitionTime": "114000.500000",
+    "RescaleSlope": 0.5,
+    "RadiopharmaceuticalInformationSequence": drug(),
+}
+# 100 minutes are one half-life: half the dose is left. 80 kg are 80,000 g.
+HALF = 80_000 / 2e8
+FULL = 80_000 / 4e8
+
+
+def load(write: Write, suv: bool = True, **elements: Any) -> dicom.Loaded:
+    folder = write(ARRAY, **(PET | elements))[0].parent
+    (series,) = dicom.scan_tree(folder).series
+    (stack,) = dicom.split(series)
+    return dicom.load(stack, suv=suv)
+
+
+@pytest.mark.parametrize(
+    ("elements", "factor"),
+    [
+        ({}, HALF),
+        ({"DecayCorrection": "ADMIN"}, FULL),
+        ({"SeriesTime": "114000.000", "SeriesDate": "20200304"}, HALF),
+        # Injected before midnight, scanned after it.
+        (
+            {
+                "SeriesTime": "004000",
+                "AcquisitionTime": "004000",
+                "RadiopharmaceuticalInformationSequence": drug(
+                    RadiopharmaceuticalStartTime="230000"
+                ),
+            },
+            HALF,
+        ),
+        # Date and time of the injection together; its time alone is not looked at.
+        (
+            {
+                "RadiopharmaceuticalInformationSequence": drug(
+                    RadiopharmaceuticalStartDateTime="20200304082000.000",
+                )
+            },
+            80_000 / 1e8,
+        ),
+        # A series derived later: its acquisition began at 11:40.
+        ({"SeriesTime": "180000", "AcquisitionTime": "114000"}, HALF),
+    ],
+)
+def test_activity_becomes_uptake(
+    write_series: Write, elements: dict[str, Any], factor: float
+) -> None:
+    loaded = load(write_series, **elements)
+    assert loaded.unit == "SUVbw g/ml"
+    assert loaded.decisions[-1] == "activity scaled to SUV by body weight"
+    assert loaded.volume.array.dtype == np.float32
+    np.testing.assert_allclose(loaded.volume.array, ARRAY * 0.5 * factor, rtol=1e-6)
+
+
+def test_each_slice_keeps_its_own_slope(write_series: Write) -> None:
+    folder = write_series(
+        ARRAY,
+        **(PET | {"RescaleSlope": 1}),
+        each=lambda index: {"RescaleSlope": 0.25 * (index + 1)},
+    )[0].parent
+    (stack,) = dicom.split(dicom.scan_tree(folder).series[0])
+    slopes = 0.25 * np.arange(1, 5)[:, np.newaxis, np.newaxis]
+    np.testing.assert_allclose(dicom.load(stack).volume.array, ARRAY * slopes * HALF, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("elements", "unit", "said"),
+    [
+        ({"Units": "CNTS"}, "CNTS", "values stay in CNTS: SUV needs Units BQML"),
+        ({"PatientWeight": None}, "BQML", "SUV needs PatientWeight"),
+        ({"PatientWeight": 0}, "BQML", "SUV needs PatientWeight"),
+        ({"CorrectedImage": ["DECY"]}, "BQML", "SUV needs correction of attenuation and decay"),
+        ({"DecayCorrection": "NONE"}, "BQML", "SUV needs DecayCorrection START or ADMIN; it is NO"),
+        (
+            {"SeriesDate": None, "AcquisitionDate": None},
+            "BQML",
+            "SUV needs SeriesDate and SeriesTime",
+        ),
+        (
+            {
+                "RadiopharmaceuticalInformationSequence": drug(
+                    RadiopharmaceuticalStartDateTime="20200305100000"
+                )
+            },
+            "BQML",
+            "SUV needs an injection before the scan",
+        ),
+        (
+            {"RadiopharmaceuticalInformationSequence": None},
+            "BQML",
+            "SUV needs PatientWeight, Radio",
+        ),
+        (
+            {
+                "RadiopharmaceuticalInformationSequence": drug(RadiopharmaceuticalStartTime=None),
+            },
+            "BQML",
+            "SUV needs the time of injection",
+        ),
+    ],
+)
+def test_values_stay_where_the_header_lacks_something(
+    write_series: Write, elements: dict[str, Any], unit: str, said: str
+) -> None:
+    loaded = load(write_series, **elements)
+    assert loaded.unit == unit
+    assert said in loaded.decisions[-1]
+    np.testing.assert_allclose(loaded.volume.array, ARRAY * 0.5, rtol=1e-6)
+
+
+def test_uptake_that_is_stored_already(write_series: Write) -> None:
+    loaded = load(write_series, Units="GML")
+    assert (loaded.unit, loaded.decisions) == (
+        "SUVbw g/ml",
+        ("values are SUV by body weight already",),
+    )
+    np.testing.assert_allclose(loaded.volume.array, ARRAY * 0.5, rtol=1e-6)
+
+
+def test_philips_counts_have_a_factor(write_series: Write) -> None:
+    import pydicom
+
+    paths = write_series(ARRAY, **(PET | {"Units": "CNTS"}))
+    for path in paths:
+        dataset = pydicom.dcmread(path)
+        block = dataset.private_block(0x7053, "Philips PET Private Group", create=True)
+        block.add_new(0x00, "DS", "0.0125")
+        dataset.save_as(path)
+    (stack,) = dicom.split(dicom.scan_tree(paths[0].parent).series[0])
+    loaded = dicom.load(stack)
+    assert loaded.unit == "SUVbw g/ml"
+    np.testing.assert_allclose(loaded.volume.array, ARRAY * 0.5 * 0.0125, rtol=1e-6)
+
+
+def test_stored_values_when_asked_for(write_series: Write) -> None:
+    loaded = load(write_series, suv=False)
+    assert (loaded.unit, loaded.decisions) == ("BQML", ())
+    np.testing.assert_allclose(loaded.volume.array, ARRAY * 0.5, rtol=1e-6)
