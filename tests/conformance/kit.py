@@ -30,6 +30,8 @@ class Case:
     faithful: bool = False
 
 
+_FEW_BOXES = {"candidates": 32, "proposals": 32, "detections": 4, "max_objects": 4}
+
 CASES: dict[str, Case] = {
     "unet": Case({"base_filters": 4, "depth": 4}),
     "fcn32s": Case({"base_filters": 4, "fc_factor": 4, "upsampling": "learned"}, edge=64),
@@ -76,6 +78,7 @@ CASES: dict[str, Case] = {
     "unet3d_ds": Case({"base_filters": 4, "depth": 4}),
     "vnet": Case({"base_filters": 4, "encoder": (1, 2, 2), "decoder": (2, 1)}),
     "segresnet": Case({"base_filters": 4}),
+    "segresnet_vae": Case({"base_filters": 4, "latent": 8}),
     "nonlocal_unet": Case({"base_filters": 4}),
     "kidnet": Case({"base_filters": 4, "depth": 4}),
     "fracnet": Case({"base_filters": 4}),
@@ -87,6 +90,12 @@ CASES: dict[str, Case] = {
     "cfcn": Case({"base_filters": 4, "depth": 3, "stages": "joint"}),
     "unet3d_two_stage": Case({"base_filters": 4, "depth": 3, "stages": "joint"}, edge=32),
     "detect_then_segment": Case({"base_filters": 4, "depth": 3, "stages": "joint"}, edge=32),
+    "faster_rcnn": Case({"base_filters": 4, "box_cells": 3, **_FEW_BOXES}, edge=32),
+    "mask_rcnn": Case({"base_filters": 4, "box_cells": 3, "mask_cells": 4, **_FEW_BOXES}, edge=32),
+    "cfun": Case(
+        {"base_filters": 2, "mask_cells": 16, "mask_filters": 2, "box_cells": 3, **_FEW_BOXES},
+        edge=32,
+    ),
 }
 
 SEGMENTERS = {name: info for name, info in MODELS.items() if info.kind == "segmentation"}
@@ -159,6 +168,26 @@ def training_of(name: str, classes: int = 2) -> tuple[Sequence[float], list[Any]
     stages, weights = config.training_stages(), MODELS[name].loss_weights
     groups = config.label_groups(classes) or (None,) * len(weights)
     return stages[0].loss_weights if stages else weights, list(groups)
+
+
+def learned_by(name: str, model: Any, classes: int = 2) -> Any:
+    """Return the trainer's loss of a network, (images, labels) -> (batch,)."""
+    from tfseg.losses import build_loss
+    from tfseg.losses.loss import supervised_loss
+    from tfseg.training.objective import detection_objective
+
+    case, loss = CASES[name], build_loss("dice + ce")
+    config = model_config(name, **{**case.options, "faithful": case.faithful})
+    detection = detection_objective(model, config, loss)
+    if detection is not None:
+        return lambda x, labels: detection(detection.with_objects(x, labels))
+    weights, groups = training_of(name, classes)
+
+    def supervised(x: Any, labels: Any) -> Any:
+        outputs = outputs_of(model(x, training=True))
+        return supervised_loss(loss, labels, outputs, weights, groups=groups)
+
+    return supervised
 
 
 def images(shape: Sequence[int], batch: int = 1, seed: int = 0) -> np.ndarray:

@@ -13,11 +13,9 @@ import sys
 import keras
 import numpy as np
 import tensorflow as tf
-from kit import images, outputs_of, shape_of, small
+from kit import images, learned_by, shape_of, small
 
-from tfseg.losses import build_loss
-from tfseg.losses.loss import supervised_loss
-from tfseg.models import model_info
+from tfseg.layers import GaussianSample
 from tfseg.training.devices import open_strategy
 
 BATCH = 2
@@ -36,11 +34,7 @@ def batch_of(model, shape):
 def step(model, name, x, labels):
     """Return the share of the batch's loss, and its gradient."""
     with tf.GradientTape() as tape:
-        outputs = outputs_of(model(x, training=True))
-        each = supervised_loss(
-            build_loss("dice + ce"), tf.constant(labels), outputs, model_info(name).loss_weights
-        )
-        loss = tf.reduce_sum(each) / BATCH
+        loss = tf.reduce_sum(learned_by(name, model)(x, tf.constant(labels))) / BATCH
     return loss, tape.gradient(loss, model.trainable_variables)
 
 
@@ -50,8 +44,11 @@ def compare(strategy, name, rank):
     with strategy.scope():
         model = small(name, shape)
     for layer in model._flatten_layers():
+        # Each device would drop other units, and draw other numbers.
         if isinstance(layer, keras.layers.Dropout):
-            layer.rate = 0.0  # each device would drop other units
+            layer.rate = 0.0
+        if isinstance(layer, GaussianSample):
+            layer.noise = 0.0
     x, labels = batch_of(model, shape)
 
     def share():

@@ -10,13 +10,23 @@ from tfseg.layers.bilinear import CropAt, LinearKernel, LinearScale, ZeroMargin,
 from tfseg.layers.box import SoftBox
 from tfseg.layers.conv import activate, conv, conv_norm_act, downsample, transposed_conv
 from tfseg.layers.dense import dense_block, norm_act_conv
+from tfseg.layers.detection import (
+    ByBox,
+    Detections,
+    ForegroundMasks,
+    OwnMask,
+    PasteDetections,
+    Proposals,
+)
 from tfseg.layers.gated import ConcatElu, gated_residual
+from tfseg.layers.latent import AutoencoderLoss, GaussianSample
 from tfseg.layers.nonlocal_attention import GlobalAttention, global_aggregation
 from tfseg.layers.norm import InstanceNormalization, normalise
 from tfseg.layers.pooling import AdaptiveAveragePooling, pyramid_pooling
 from tfseg.layers.region import BoxCut, CentreCut, PasteLogits, RegionGate, region_weight
 from tfseg.layers.residual import basic_block, bottleneck_block
 from tfseg.layers.resize import CropLike, LinearResize, crop_and_concat, resize_like
+from tfseg.layers.roi_align import RoiAlign
 from tfseg.layers.separable import DepthwiseConv3D, depthwise_conv, separable_conv
 from tfseg.layers.shape import rank_of, spatial_shape
 from tfseg.layers.slices import SliceStacks, SlicesToVolume
@@ -27,13 +37,18 @@ from tfseg.layers.views import FuseLogits
 
 __all__ = [
     "AdaptiveAveragePooling",
+    "AutoencoderLoss",
     "BoxCut",
+    "ByBox",
     "CentreCut",
     "ConcatElu",
     "CropAt",
     "CropLike",
     "DepthwiseConv3D",
+    "Detections",
+    "ForegroundMasks",
     "FuseLogits",
+    "GaussianSample",
     "GlobalAttention",
     "InstanceNormalization",
     "LinearKernel",
@@ -41,8 +56,12 @@ __all__ = [
     "LinearScale",
     "MaxPoolWithMask",
     "MaxUnpool",
+    "OwnMask",
+    "PasteDetections",
     "PasteLogits",
+    "Proposals",
     "RegionGate",
+    "RoiAlign",
     "SliceStacks",
     "SlicesToVolume",
     "SoftBox",

@@ -248,6 +248,26 @@ class OwnMask(keras.layers.Layer):
         return (*input_shape[0][:-1], 1)
 
 
+@keras.saving.register_keras_serializable("tfseg")
+class ForegroundMasks(keras.layers.Layer):
+    """Return the probabilities of all classes but the background, 0, from logits of all.
+
+    Takes (batch, n, [cells,] cells, cells, classes) and returns one channel less, float32.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**{"dtype": "float32", **kwargs})
+
+    def call(self, logits: tf.Tensor) -> tf.Tensor:
+        _, *inner, classes = logits.shape
+        # Flat, because TensorFlow Lite cuts tensors of five axes at most.
+        flat = tf.nn.softmax(tf.reshape(logits, (-1, math.prod(inner), classes)))
+        return tf.reshape(flat[..., 1:], (-1, *inner, classes - 1))
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        return (*input_shape[:-1], input_shape[-1] - 1)
+
+
 def own_channel(x: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
     """Return the channel ``values`` (batch, n) of each of ``x`` (batch, n, ..., c), c being 1."""
     _, count, *inner, channels = x.shape

@@ -9,13 +9,24 @@ from typing import Annotated, Any, Literal
 import keras
 from pydantic import Field, model_validator
 
-from tfseg.layers import Detections, PasteDetections, Proposals, RoiAlign, activate, rank_of
+from tfseg.layers import (
+    CropLike,
+    Detections,
+    PasteDetections,
+    Proposals,
+    RoiAlign,
+    activate,
+    conv,
+    nearest_upsample,
+    rank_of,
+)
+from tfseg.models.backbones import Features
 from tfseg.models.config import ModelConfig
 
 _WITHOUT_MASKS = 4  # inputs of the drawing layer: boxes, scores, classes, image
 _QUIET = 0.01  # standard deviation of the first weights before logits and box changes
 
-_Positive = Annotated[float, Field(gt=0, le=64)]
+Sizes = Annotated[tuple[Annotated[float, Field(gt=0, le=64)], ...], Field(min_length=1)]
 _Share = Annotated[float, Field(gt=0, lt=1)]
 
 
@@ -23,7 +34,7 @@ class DetectorConfig(ModelConfig):
     """Options of all detecting networks.
 
     Attributes:
-        base_filters: width of the encoder; pyramid and heads have 4 and 16 times as many.
+        base_filters: width of the encoder; all else scales with it.
         norm: in the encoder; ``frozen`` is batch normalisation that neither learns nor counts.
         activation: in the encoder.
         anchor_scales: edges of a level's anchors, in its stride.
@@ -44,8 +55,8 @@ class DetectorConfig(ModelConfig):
     base_filters: Annotated[int, Field(ge=1, le=256)] = 32
     norm: Literal["instance", "batch", "none", "frozen"] = "instance"
     activation: Literal["relu", "leaky_relu"] = "leaky_relu"
-    anchor_scales: Annotated[tuple[_Positive, ...], Field(min_length=1)] = (3.0, 4.5)
-    anchor_ratios: Annotated[tuple[_Positive, ...], Field(min_length=1)] = (0.5, 1.0, 2.0)
+    anchor_scales: Sizes = (3.0, 4.5)
+    anchor_ratios: Sizes = (0.5, 1.0, 2.0)
     candidates: Annotated[int, Field(ge=1, le=4096)] = 64
     proposals: Annotated[int, Field(ge=1, le=4096)] = 64
     detections: Annotated[int, Field(ge=1, le=512)] = 16
@@ -82,13 +93,45 @@ class DetectorConfig(ModelConfig):
 
     @property
     def width(self) -> int:
-        """Channels of pyramid and mask head."""
+        """Channels of the pyramid, and of a mask head on it."""
         return 4 * self.base_filters
+
+    @property
+    def proposal_width(self) -> int:
+        """Channels of the region proposal network."""
+        return self.width
+
+    @property
+    def box_units(self) -> int:
+        """Units of each dense layer of the box head."""
+        return 16 * self.base_filters
 
     @property
     def encoder_norm(self) -> str:
         """What the encoder's blocks call the normalisation."""
         return "batch" if self.norm == "frozen" else self.norm
+
+
+def pyramid(features: Features, strides: Sequence[int], config: DetectorConfig) -> list[Any]:
+    """Build the feature pyramid: each level has the encoder's map and what all coarser ones add.
+
+    Lin et al. 2016, arXiv:1612.03144: 1x1 convolutions, a sum with the coarser level repeated
+    twice along each axis, and a 3x3 convolution.
+
+    Returns:
+        One map a stride, finest first, of ``config.width`` channels.
+    """
+    above, levels = None, []
+    for stride in reversed(strides):
+        name = f"pyramid_{stride}"
+        x = conv(features.at(stride), filters=config.width, kernel=1, name=f"{name}_in")
+        if above is not None:
+            above = nearest_upsample(above, factor=2, name=f"{name}_up")
+            above = CropLike(name=f"{name}_crop")([above, x])  # odd sizes
+            x = keras.layers.Add(name=f"{name}_add")([x, above])
+        above = x
+        levels.append(conv(x, filters=config.width, name=f"{name}_out"))
+    return levels[::-1]
 
 
 def freeze_norms(model: Any) -> None:
@@ -109,7 +152,7 @@ def propose(
     layer = keras.layers.Conv2D if rank == 2 else keras.layers.Conv3D
     quiet = keras.initializers.RandomNormal(stddev=_QUIET)
     hidden = layer(
-        levels[0].shape[-1],
+        config.proposal_width,
         3,
         padding="same",
         activation="relu",
@@ -148,8 +191,7 @@ def detect(
     x = keras.layers.Reshape((config.proposals, -1), name="box_flat")(x)
     for number in (1, 2):
         name = f"box_dense{number}"
-        units = 16 * config.base_filters
-        x = keras.layers.Dense(units, kernel_initializer="he_normal", name=name)(x)
+        x = keras.layers.Dense(config.box_units, kernel_initializer="he_normal", name=name)(x)
         x = activate(x, kind="relu", name=f"{name}_act")
     final = {
         "kernel_initializer": keras.initializers.RandomNormal(stddev=_QUIET),

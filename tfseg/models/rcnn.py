@@ -26,18 +26,16 @@ from pydantic import Field
 
 from tfseg.layers import (
     ByBox,
-    CropLike,
     OwnMask,
     PasteDetections,
     RoiAlign,
     activate,
     conv,
     downsample,
-    nearest_upsample,
     transposed_conv,
 )
 from tfseg.models.backbones import EncoderName, encoder
-from tfseg.models.detector import DetectorConfig, detect, freeze_norms, propose
+from tfseg.models.detector import DetectorConfig, detect, freeze_norms, propose, pyramid
 
 _FINEST = 4  # stride of the pyramid's first level
 
@@ -145,19 +143,6 @@ def _model(inputs: Any, logits: Any, config: FasterRCNNConfig, name: str) -> Any
 
 def _boxes(inputs: Any, classes: int, config: FasterRCNNConfig) -> tuple[list[Any], Any]:
     """Return the pyramid's levels that heads read; boxes, scores and classes found."""
-    levels = _pyramid(inputs, config)
-    proposing, strides = list(levels), config.strides
-    if config.pooled_level:
-        proposing.append(
-            downsample(levels[-1], stride=2, size=1, padding="same", name="level_pooled")
-        )
-        strides = (*strides, 2 * strides[-1])
-    proposals = propose(proposing, strides, inputs, config)
-    return levels, detect(levels, config.strides, proposals, inputs, classes, config)
-
-
-def _pyramid(inputs: Any, config: FasterRCNNConfig) -> list[Any]:
-    """Lin et al. 2016: each level is the encoder's map, plus all coarser levels, smoothed."""
     strides = config.strides
     features = encoder(
         inputs,
@@ -167,17 +152,15 @@ def _pyramid(inputs: Any, config: FasterRCNNConfig) -> list[Any]:
         norm=config.encoder_norm,
         activation=config.activation,
     )
-    above, levels = None, []
-    for stride in reversed(strides):
-        name = f"pyramid_{stride}"
-        x = conv(features.at(stride), filters=config.width, kernel=1, name=f"{name}_in")
-        if above is not None:
-            above = nearest_upsample(above, factor=2, name=f"{name}_up")
-            above = CropLike(name=f"{name}_crop")([above, x])  # odd sizes
-            x = keras.layers.Add(name=f"{name}_add")([x, above])
-        above = x
-        levels.append(conv(x, filters=config.width, name=f"{name}_out"))
-    return levels[::-1]
+    levels = pyramid(features, strides, config)
+    proposing = list(levels)
+    if config.pooled_level:
+        proposing.append(
+            downsample(levels[-1], stride=2, size=1, padding="same", name="level_pooled")
+        )
+        strides = (*strides, 2 * strides[-1])
+    proposals = propose(proposing, strides, inputs, config)
+    return levels, detect(levels, config.strides, proposals, inputs, classes, config)
 
 
 def _mask_logits(levels: list[Any], boxes: Any, classes: int, config: MaskRCNNConfig) -> Any:

@@ -258,6 +258,12 @@ _U_SHAPES_3D = (
         use="brain tumours in MR of several sequences",
     ),
     ModelInfo(
+        "segresnet_vae", "3D U-shape", "segresnet_vae:SegResNetVAEConfig",
+        "Myronenko 2018, arXiv:1810.11654", loss_weights=(1.0, 0.1),
+        use="brain tumours in MR with few annotated cases: it also learns to rebuild the image",
+        ours="channels of the code's map",
+    ),
+    ModelInfo(
         "nonlocal_unet", "3D U-shape", "nonlocal_unet:NonlocalUNetConfig",
         "Wang et al. 2018, arXiv:1812.04103",
         use="tissues of the infant brain: a shallow network that sees the whole patch",
@@ -317,6 +323,23 @@ _CASCADES = (
     ),
 )  # fmt: skip
 
+_DETECTORS = (
+    ModelInfo(
+        "faster_rcnn", "detection", "rcnn:FasterRCNNConfig",
+        "Ren et al. 2015, arXiv:1506.01497", output_stride=4,
+        use="separate objects of which boxes are enough",
+    ),
+    ModelInfo(
+        "mask_rcnn", "detection", "rcnn:MaskRCNNConfig",
+        "He et al. 2017, arXiv:1703.06870", output_stride=4,
+        use="separate objects that are to be told apart and counted",
+    ),
+    ModelInfo(
+        "cfun", "detection", "cfun:CFUNConfig", "Xu et al. 2018, arXiv:1812.04914", (3,), 16,
+        use="the chambers of the heart, found as one and divided by a U-Net in the box",
+    ),
+)  # fmt: skip
+
 
 def _by_name(*groups: tuple[ModelInfo, ...]) -> dict[str, ModelInfo]:
     table: dict[str, ModelInfo] = {}
@@ -337,6 +360,7 @@ MODELS: dict[str, ModelInfo] = _by_name(
     _UNPOOLING,
     _SLICEWISE,
     _CASCADES,
+    _DETECTORS,
     BACKBONES,
 )
 

@@ -76,8 +76,13 @@ class DetectionObjective:
             )
 
     def prepare(self, batches: Any) -> Any:
-        """Return the batches (images, labels) with what :meth:`__call__` takes besides."""
-        most, width, merged = self._config.max_objects, self._width, self._config.merges_classes
+        """Return the data set of (images, labels) with what :meth:`__call__` takes besides."""
+        prepared = batches.map(self.with_objects, num_parallel_calls=2, deterministic=True)
+        return prepared.prefetch(2)
+
+    def with_objects(self, images: Any, labels: Any) -> tuple[Any, ...]:
+        """Return (images, labels, objects' numbers, boxes, classes, seed of every sample)."""
+        most, merged = self._config.max_objects, self._config.merges_classes
 
         def look(images: Any, labels: Any) -> tuple[Any, ...]:
             objects = [find_objects(label, most, merged=merged) for label in labels]
@@ -85,19 +90,16 @@ class DetectionObjective:
             seeds = np.array([zlib.crc32(image.tobytes()) >> 1 for image in images], np.int32)
             return numbers, boxes, classes, seeds
 
-        def add(images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            kinds = (tf.uint8, tf.float32, tf.int32, tf.int32)
-            found = tf.numpy_function(look, [images, labels], kinds, stateful=False)
-            batch = images.shape[0]
-            shapes = (labels.shape, (batch, most, width), (batch, most), (batch,))
-            for tensor, shape in zip(found, shapes, strict=True):
-                tensor.set_shape(shape)
-            return images, labels, *found
-
-        return batches.map(add, num_parallel_calls=2, deterministic=True).prefetch(2)
+        kinds = (tf.uint8, tf.float32, tf.int32, tf.int32)
+        found = tf.numpy_function(look, [images, labels], kinds, stateful=False)
+        batch = images.shape[0]
+        shapes = (labels.shape, (batch, most, self._width), (batch, most), (batch,))
+        for tensor, shape in zip(found, shapes, strict=True):
+            tensor.set_shape(shape)
+        return images, labels, *found
 
     def __call__(self, batch: Sequence[tf.Tensor]) -> tf.Tensor:
-        """Return the loss of every sample, (batch,), of a batch from :meth:`prepare`."""
+        """Return the loss of every sample, (batch,), of a batch from :meth:`with_objects`."""
         images, labels, numbers, boxes, classes, seeds = batch
         outputs = iter(self._trunk(images, training=True))
         parts: Parts = self._parts
@@ -107,14 +109,13 @@ class DetectionObjective:
         deltas = [next(outputs) for _ in parts.anchor_deltas]
         proposals = next(outputs)
 
-        seed = tf.stack([tf.reduce_sum(seeds), 0])  # of integers: it wraps, and stays exact
         count = tf.shape(images)[0]
         total = _anchor_loss(
             tf.concat([tf.reshape(level, (count, -1)) for level in objectness], axis=1),
             tf.concat([tf.reshape(level, (count, -1, self._width)) for level in deltas], axis=1),
             tf.constant(self._anchors),
             boxes,
-            tf.random.stateless_uniform((count, len(self._anchors)), seed),
+            _noise(seeds, 0, len(self._anchors)),
             self._config.anchor_samples,
         )
         own = classes[..., tf.newaxis] > 0
@@ -122,9 +123,7 @@ class DetectionObjective:
         rois = tf.concat([proposals[:, :kept], tf.where(own, boxes, proposals[:, kept:])], axis=1)
         rois = tf.stop_gradient(rois)
         logits, changes = self._box_head([*levels, rois], training=True)
-        noise = tf.random.stateless_uniform(
-            (count, self._config.proposals), tf.bitwise.invert(seed)
-        )
+        noise = _noise(seeds, 1, self._config.proposals)
         roi_loss, overlap, match = _roi_loss(
             logits, changes, rois, boxes, classes, noise, self._config.roi_samples
         )
@@ -261,6 +260,15 @@ def _roi_loss(
     distance = _smooth_l1(own - encode_boxes(take(boxes, match), rois, ROI_WEIGHTS))
     loss = tf.reduce_sum(entropy * used + distance * on, axis=1) / number
     return loss, tf.where(near, best, 0.0), match
+
+
+def _noise(seeds: tf.Tensor, use: int, count: int) -> tf.Tensor:
+    """Return (batch, count) uniform numbers in [0, 1): each sample's follow from its own seed."""
+
+    def draw(seed: tf.Tensor) -> tf.Tensor:
+        return tf.random.stateless_uniform((count,), tf.stack([seed, use]))
+
+    return tf.map_fn(draw, seeds, fn_output_signature=tf.TensorSpec((count,), tf.float32))
 
 
 def _sample(

@@ -12,8 +12,10 @@ from tfseg.errors import ConfigError
 from tfseg.losses import build_loss, fill_frequencies, wants_frequencies
 from tfseg.losses.loss import SegmentationLoss
 from tfseg.models.config import ModelConfig
+from tfseg.models.detector import DetectorConfig
 from tfseg.pipeline.cache import PreparedCase, with_voxel_maps
 from tfseg.plan import Plan
+from tfseg.training.detection import DetectionObjective, check_mask_loss
 
 Track = Callable[[Iterable[Any], str], Iterable[Any]]
 
@@ -52,6 +54,9 @@ def check_loss(loss: SegmentationLoss, network: ModelConfig, plan: Plan) -> None
     Raises:
         ConfigError: e.g. a class weight for each label, where an output has groups of labels.
     """
+    if isinstance(network, DetectorConfig):
+        check_mask_loss(loss, network, plan)
+        return
     loss.check(plan.patch_size, plan.num_classes, len(plan.channels))
     grouped = [group for group in network.label_groups(plan.num_classes) if group is not None]
     if grouped and loss.map_maker():
@@ -67,6 +72,29 @@ def check_loss(loss: SegmentationLoss, network: ModelConfig, plan: Plan) -> None
             raise ConfigError(
                 f"the loss must fit a stage that learns {classes} groups of labels, too: {error}"
             ) from error
+
+
+def refuse_unused_loss(config: TrainConfig, network: ModelConfig) -> None:
+    """Refuse a loss that was asked for where there is nothing to apply it to.
+
+    Raises:
+        ConfigError: the network is a detector without masks.
+    """
+    unused = isinstance(network, DetectorConfig) and not network.has_masks
+    if unused and "loss" in config.model_fields_set:
+        raise ConfigError(
+            f"the loss of a detector is that of its masks, and {config.model} has none; got loss "
+            f"{config.loss!r}. Leave loss out, or train mask_rcnn."
+        )
+
+
+def detection_objective(
+    model: Any, network: ModelConfig, loss: SegmentationLoss
+) -> DetectionObjective | None:
+    """Return what a detector learns; ``None`` for all other networks."""
+    if isinstance(network, DetectorConfig):
+        return DetectionObjective(model, network, loss)
+    return None
 
 
 def class_frequencies(

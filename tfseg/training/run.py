@@ -57,7 +57,7 @@ def plan_run(
     Raises:
         InputError: data, plan or options that do not fit; nothing was written.
     """
-    from tfseg.training.objective import check_loss
+    from tfseg.training.objective import check_loss, refuse_unused_loss
     from tfseg.training.stages import check_epochs
 
     dataset = open_dataset(config.data)
@@ -90,6 +90,7 @@ def plan_run(
         plan = fit_patch(plan, network.divisor(plan.dims))
     loss = build_loss(config.loss)
     loss.map_maker()
+    refuse_unused_loss(config, network)
     check_epochs(network.training_stages(), config.epochs)
     if not config.replicas:  # the check starts TensorFlow, and logical devices come before that
         check_loss(loss, network, plan)
@@ -108,7 +109,7 @@ def train_run(setup: Setup, folder: Path, *, resume: bool, track: Track) -> Mani
     from tfseg.cli.console import note
     from tfseg.training.devices import gpu_count, open_strategy, seed_everything
     from tfseg.training.memory import check_memory
-    from tfseg.training.objective import check_loss, prepare_loss
+    from tfseg.training.objective import check_loss, detection_objective, prepare_loss
     from tfseg.training.stages import check_epochs
     from tfseg.training.trainer import Trainer
     from tfseg.training.weights import load_weights
@@ -147,6 +148,7 @@ def train_run(setup: Setup, folder: Path, *, resume: bool, track: Track) -> Mani
         shape = (*plan.patch_size, len(plan.channels))
         model = build(config.model, shape, plan.num_classes, **config.options)
         _check_output_size(model, plan)
+        objective = detection_objective(model, network, loss)
         if config.weights and not resume:
             note(str(load_weights(model, config.weights)))
     if config.replicas or not gpu_count():
@@ -165,6 +167,7 @@ def train_run(setup: Setup, folder: Path, *, resume: bool, track: Track) -> Mani
         folder=folder,
         stages=network.training_stages(),
         groups=network.label_groups(plan.num_classes),
+        objective=objective,
     )
     if resume and (folder / "checkpoints" / "last.npz").exists():
         trainer.resume()

@@ -31,6 +31,7 @@ from tfseg.models.config import Stage
 from tfseg.pipeline.batches import patch_batches
 from tfseg.pipeline.cache import PreparedCase
 from tfseg.pipeline.patches import PatchSampler
+from tfseg.training.detection import DetectionObjective
 from tfseg.training.logs import write_history
 from tfseg.training.progress import TrainingDisplay
 from tfseg.training.schedule import poly_rate, run_progress, time_is_up
@@ -55,6 +56,7 @@ class Trainer:
         folder: the run folder.
         stages: what is trained one after the other; empty is everything at once.
         groups: of the labels that each output learns; empty is the labels as they are.
+        objective: what a detector learns instead of the loss of its outputs.
     """
 
     model: Any
@@ -67,6 +69,7 @@ class Trainer:
     folder: Path
     stages: Sequence[Stage] = ()
     groups: LabelGroups = ()
+    objective: DetectionObjective | None = None
 
     def __post_init__(self) -> None:
         with self.strategy.scope():
@@ -167,6 +170,8 @@ class Trainer:
             first_step=epoch * steps,
             last_step=(epoch + 1) * steps,
         )
+        if self.objective is not None:
+            batches = self.objective.prepare(batches)
         started = time.monotonic()
         losses: list[float] = []
         waiting: list[Any] = []
@@ -203,25 +208,30 @@ class Trainer:
         return self.strategy.reduce(tf.distribute.ReduceOp.SUM, shares, axis=None)
 
     def _replica_step(self, batch: Any) -> tf.Tensor:
-        images, labels, *maps = batch
         variables = self.model.trainable_variables
         with tf.GradientTape() as tape:
-            outputs = self.model(images, training=True)
-            outputs = outputs if isinstance(outputs, list | tuple) else [outputs]
-            each = supervised_loss(
-                self.loss,
-                labels,
-                outputs,
-                self._parts.loss_weights(self.progress.stage, self.loss_weights),
-                image=images,
-                voxel_map=maps[0] if maps else None,
-                groups=self.groups,
-            )
+            each = self._losses(batch)
             loss = tf.reduce_sum(each) / self.sampler.plan.batch_size
             scaled = self.optimizer.scale_loss(loss)
         gradients = tape.gradient(scaled, variables)
         self.optimizer.apply(self._clipped(gradients), variables)
         return loss
+
+    def _losses(self, batch: Any) -> tf.Tensor:
+        """Return the loss of every sample of a batch, (batch,)."""
+        if self.objective is not None:
+            return self.objective(batch)
+        images, labels, *maps = batch
+        outputs = self.model(images, training=True)
+        return supervised_loss(
+            self.loss,
+            labels,
+            outputs if isinstance(outputs, list | tuple) else [outputs],
+            self._parts.loss_weights(self.progress.stage, self.loss_weights),
+            image=images,
+            voxel_map=maps[0] if maps else None,
+            groups=self.groups,
+        )
 
     def _clipped(self, gradients: list[tf.Tensor]) -> list[tf.Tensor]:
         """Scale this replica's gradients by what brings the summed ones' norm to the limit."""
