@@ -149,7 +149,7 @@ def _by_orientation(stack: Stack) -> tuple[Stack, ...]:
                          f"those of a localizer do not; {stack.frames[0].name} has "
                          f"{_text(stack.frames[0].orientation)}, {groups[1][0].name} "
                          f"{_text(groups[1][0].orientation)}."),)  # fmt: skip
-    said = f"the series has {len(groups)} orientations: one volume each"
+    said = f"the series has {len(groups)} orientations, as localizers have: one volume each"
     names = _unique([_plane(group[0]) for group in groups])
     return tuple(
         Stack(stack.series, tuple(group), name, (*stack.decisions, said))
