@@ -206,14 +206,16 @@ def supervised_loss(
     """Return the weighted sum of a loss over training outputs (deep supervision), (batch,).
 
     An output at a coarser grid meets labels, image and map taken at the centre voxel of each of
-    its cells. Lee et al. 2015, arXiv:1409.5185.
+    its cells. Lee et al. 2015, arXiv:1409.5185. An output of shape (batch,) is a loss that the
+    network computes itself, such as an autoencoder's: it is added, times its weight.
 
     Args:
         loss: of one output.
         labels: (batch, [z,] y, x) integers.
-        outputs: logits of each output, the full one first; sizes divide the labels'.
-        weights: one for each output at least; cut to their number and scaled to sum 1. An output
-            of weight 0 is not computed.
+        outputs: logits of each output, the full one first; sizes divide the labels'. Then
+            losses of the network's own.
+        weights: one for each output at least; cut to their number. Those of the logits are
+            scaled to sum 1. An output of weight 0 is not computed.
         image: the network's input.
         voxel_map: the map that the loss needs.
         groups: for each output, its class of each label value, or ``None`` where the labels are
@@ -227,9 +229,12 @@ def supervised_loss(
             f"deep supervision needs one weight an output; got {len(weights)} weights for "
             f"{len(outputs)} outputs."
         )
-    values, used = [], []
+    values, used, own = [], [], []
     for index, (logits, weight) in enumerate(zip(outputs, weights, strict=False)):
         if not weight:
+            continue
+        if logits.shape.rank == 1:
+            own.append(weight * logits)
             continue
         used.append(weight)
         cut = _to_grid_of(labels, logits)
@@ -241,7 +246,8 @@ def supervised_loss(
                 voxel_map=None if voxel_map is None else voxel_map[cut],
             )
         )
-    return deep_supervision_sum(values, used)
+    total = deep_supervision_sum(values, used)
+    return tf.add_n([total, *(tf.cast(value, total.dtype) for value in own)])
 
 
 def regrouped(labels: tf.Tensor, group: Sequence[int] | None) -> tf.Tensor:

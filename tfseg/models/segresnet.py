@@ -5,7 +5,7 @@ level on the way up; strided convolutions down, 1x1 convolution and linear inter
 skips added. With ``faithful=True``: 32 channels, group normalisation in 8 groups, ReLU, and
 dropout of whole channels, 0.2, after the first convolution. The default has instance
 normalisation and no dropout. The paper's autoencoder branch is a way of training, not part of
-the network that answers, and is not here.
+the network that answers; :mod:`tfseg.models.segresnet_vae` has it.
 """
 
 from __future__ import annotations
@@ -67,13 +67,20 @@ def build_segresnet(
         ConfigError: an input size that the strides do not divide.
     """
     config.check_size(input_shape[:-1])
-    bias = config.norm == "none"
     inputs = keras.Input(input_shape, name="image")
-    x = conv(inputs, filters=config.base_filters, bias=bias, name="first")
+    maps = encode(inputs, config)
+    logits = segmentation_logits(decode(maps[-1], maps, config), num_classes, config)
+    return keras.Model(inputs, logits, name="segresnet")
+
+
+def encode(x: Any, config: SegResNetConfig) -> list[Any]:
+    """Return the map of each level of the encoder on ``x``, finest first."""
+    bias = config.norm == "none"
+    x = conv(x, filters=config.base_filters, bias=bias, name="first")
     if config.dropout:
         drop = keras.layers.SpatialDropout2D if rank_of(x) == 2 else keras.layers.SpatialDropout3D
         x = drop(config.dropout, name="first_dropout")(x)
-    skips = []
+    maps = []
     for level, blocks in enumerate(config.encoder):
         if level:
             filters = config.base_filters * 2**level
@@ -81,15 +88,38 @@ def build_segresnet(
                 x, filters=filters, stride=2, padding="symmetric", bias=bias, name=f"down{level}"
             )
         x = _blocks(x, blocks, config, name=f"encoder{level}")
-        skips.append(x)
+        maps.append(x)
+    return maps
+
+
+def decode(
+    x: Any, maps: list[Any], config: SegResNetConfig, *, prefix: str = "", skip: bool = True
+) -> Any:
+    """Bring ``x`` from the size of the encoder's coarsest map to that of its finest.
+
+    Args:
+        x: of the coarsest map's shape.
+        maps: of the encoder.
+        config: of the network.
+        prefix: before the layers' names.
+        skip: add the encoder's maps.
+    """
+    bias = config.norm == "none"
     for level, blocks in zip(reversed(range(len(config.decoder))), config.decoder, strict=True):
-        x = conv(x, filters=x.shape[-1] // 2, kernel=1, bias=bias, name=f"up{level}_narrow")
-        x = resize_like(x, skips[level], name=f"up{level}")
-        x = keras.layers.Add(name=f"up{level}_add")([x, skips[level]])
-        x = _blocks(x, blocks, config, name=f"decoder{level}")
+        name = f"{prefix}up{level}"
+        x = conv(x, filters=x.shape[-1] // 2, kernel=1, bias=bias, name=f"{name}_narrow")
+        x = resize_like(x, maps[level], name=name)
+        if skip:
+            x = keras.layers.Add(name=f"{name}_add")([x, maps[level]])
+        x = _blocks(x, blocks, config, name=f"{prefix}decoder{level}")
+    return x
+
+
+def segmentation_logits(x: Any, num_classes: int, config: SegResNetConfig) -> Any:
+    """Return the logits of the decoder's last map."""
     x = normalise(x, kind=config.norm, name="head_norm")
     x = activate(x, kind=config.activation, name="head_act")
-    return keras.Model(inputs, output_logits(x, num_classes, name="logits"), name="segresnet")
+    return output_logits(x, num_classes, name="logits")
 
 
 def _blocks(x: Any, blocks: int, config: SegResNetConfig, *, name: str) -> Any:
