@@ -54,7 +54,8 @@ def test_at_least_sixteen_networks_of_all_families_that_have_one_network(script)
     assert len(set(names)) == len(names) >= 16
     families = {MODELS[name].family for name in names}
     assert families >= {
-        "U-shape", "dense U-shape", "3D U-shape", "FCN", "pyramid", "index unpooling"
+        "U-shape", "dense U-shape", "3D U-shape", "FCN", "pyramid", "index unpooling", "cascade",
+        "2.5D",
     }  # fmt: skip
     for data, rank in (("hippocampus", 3), ("drive", 2)):
         assert all(rank in MODELS[name].dims for name in script.NETWORKS[data])
@@ -74,12 +75,16 @@ def test_the_pace_of_a_single_epoch_is_all_there_is(script, tmp_path):
 
 
 def test_the_table_has_the_best_first_and_names_lost_classes(script):
-    rows = [row(dice=0.2, lost=["vessel"]), row("gcn", dice=0.3), row("vnet", data="hippocampus")]
+    rows = [
+        row(dice=0.2, lost=["vessel"], steps=99),
+        row("gcn", dice=0.3),
+        row("vnet", data="hippocampus"),
+    ]
     lines = script.table(rows)
     assert [line.split("`")[1] for line in lines[2:]] == ["vnet", "gcn", "unet"]
     assert lines[-1] == (
-        "| `unet` | U-shape | DRIVE, 2D | 0.200 | 1.94 M | 0.50 | 1200 | 1.4 GiB "
-        "| never found: vessel |"
+        "| `unet` | U-shape | DRIVE, 2D | 0.200 | 1.94 M | 0.50 | 99 | 1.4 GiB "
+        "| never found: vessel; few steps |"
     )
 
 
