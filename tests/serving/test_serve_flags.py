@@ -217,21 +217,18 @@ def test_a_run_is_exported_and_served(tmp_path: Path, monkeypatch) -> None:
     settings += " steps_per_epoch=2 validation_cases=1"
     train += " ".join(f"--set {one}" for one in settings.split())
     subprocess.run([*tfseg, *train.split()], check=True, capture_output=True, env=os.environ)
-    process = subprocess.Popen(
-        [*tfseg, "serve", "runs/a", "--rest-port", "0", "--grpc-port", "0", "--json"],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        lines = []
-        while not lines or lines[-1] != "}\n":
-            lines.append(process.stdout.readline())
-            assert lines[-1]
-        ready = json.loads("".join(lines))
-        (name,) = ready["models"]
-        with urllib.request.urlopen(f"{ready['rest']}/v1/models/{name}/metadata") as answer:
-            document = json.loads(answer.read())
-        assert "segment" in document["metadata"]["signature_def"]["signature_def"]
-    finally:
-        process.terminate()
-        assert process.wait(40) == 0
+    command = [*tfseg, "serve", "runs/a", "--rest-port", "0", "--grpc-port", "0", "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            lines = []
+            while not lines or lines[-1] != "}\n":
+                lines.append(process.stdout.readline())
+                assert lines[-1]
+            ready = json.loads("".join(lines))
+            (name,) = ready["models"]
+            with urllib.request.urlopen(f"{ready['rest']}/v1/models/{name}/metadata") as answer:
+                document = json.loads(answer.read())
+            assert "segment" in document["metadata"]["signature_def"]["signature_def"]
+        finally:
+            process.terminate()
+            assert process.wait(40) == 0

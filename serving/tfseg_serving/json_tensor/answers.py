@@ -132,6 +132,7 @@ def _leaf_texts(array: NDArray[Any], name: str, level: int) -> list[str]:
     return [json_text(value.decode("utf-8", "surrogateescape")) for value in strings]
 
 
+_PIECE = 1 << 13
 _INFINITE = {True: "Infinity", False: "-Infinity"}
 
 
@@ -144,8 +145,14 @@ def float_texts(values: NDArray[Any]) -> list[str]:
     Args:
         values: (n,) float32 or float64.
     """
-    if not values.size:
-        return []
+    texts: list[str] = []
+    # In pieces: each call below lets no other thread run until it is through.
+    for start in range(0, len(values), _PIECE):
+        texts += _float_texts(values[start : start + _PIECE])
+    return texts
+
+
+def _float_texts(values: NDArray[Any]) -> list[str]:
     digits = 9 if values.dtype == np.float32 else 17
     numbers = values.astype(np.float64).tolist()
     texts = list(map("%g".__mod__, numbers))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from tfseg_serving import wire
 from tfseg_serving.json_tensor.document import parse_object, signature_of
+from tfseg_serving.json_tensor.numbers import MIN_BYTES, NumberArray, cut_out_arrays, resolve
 from tfseg_serving.json_tensor.text import quote
 from tfseg_serving.json_tensor.values import is_base64, to_array
 from tfseg_serving.status import StatusError, invalid_argument
@@ -34,16 +36,42 @@ def parse_predict_request(
     Raises:
         StatusError: the text is no JSON, or not what the signature needs.
     """
-    document = parse_object(body)
+    short, arrays = cut_out_arrays(body) if len(body) > MIN_BYTES else (body, {})
+    document = _quick_document(short, arrays) if arrays else None
+    quick = document is not None
+    if document is None:
+        document = parse_object(body)
     signature = signature_of(document) or wire.DEFAULT_SIGNATURE
     infos = inputs_of(signature)
     if not infos:
         raise invalid_argument(f"Failed to get input map for signature: {signature}")
+    if quick:
+        # What does not fit is read again the usual way, which finds the words for it.
+        with contextlib.suppress(StatusError, TypeError):
+            return signature, *_arrays_of(document, infos)
+        document = parse_object(body)
+    return signature, *_arrays_of(document, infos)
+
+
+def _quick_document(short: bytes, arrays: Mapping[str, NumberArray]) -> dict[str, Any] | None:
+    """Return the object with arrays already in it; ``None`` when it is not plainly a request."""
+    with contextlib.suppress(StatusError):
+        document = parse_object(short)
+        signature_of(document)
+        resolved: dict[str, Any] = resolve(document, arrays)
+        return resolved
+    return None
+
+
+def _arrays_of(
+    document: dict[str, Any], infos: Mapping[str, TensorInfo]
+) -> tuple[str, dict[str, NDArray[Any]]]:
+    """Return the form that the answer takes, and the arrays by name."""
     if "instances" in document:
         _check_instances(document)
-        return signature, ROW, _from_instances(document["instances"], infos)
+        return ROW, _from_instances(document["instances"], infos)
     if "inputs" in document:
-        return signature, COLUMN, _from_inputs(document["inputs"], infos)
+        return COLUMN, _from_inputs(document["inputs"], infos)
     raise invalid_argument("Missing 'inputs' or 'instances' key")
 
 
@@ -52,9 +80,9 @@ def _check_instances(document: dict[str, Any]) -> None:
         problem = (
             "Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist "
         )
-    elif not isinstance(document["instances"], list):
+    elif not isinstance(document["instances"], (list, NumberArray)):
         problem = "Expecting 'instances' to be an list/array"
-    elif not document["instances"]:
+    elif document["instances"] == []:
         problem = "No values in 'instances' array"
     else:
         return
@@ -80,9 +108,11 @@ def _from_inputs(value: Any, infos: Mapping[str, TensorInfo]) -> dict[str, NDArr
 
 
 def _from_instances(
-    instances: list[Any], infos: Mapping[str, TensorInfo]
+    instances: list[Any] | NumberArray, infos: Mapping[str, TensorInfo]
 ) -> dict[str, NDArray[Any]]:
     """Return the arrays of a request in rows: element i holds row i of every input."""
+    if isinstance(instances, NumberArray):
+        return _from_inputs(instances, infos)
     if not isinstance(instances[0], dict) and len(infos) > 1:
         raise invalid_argument(
             "instances is a plain list, but expecting list of objects as multiple input tensors "

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfseg_serving import wire
+from tfseg_serving.json_tensor.numbers import NumberArray, stacked
 from tfseg_serving.json_tensor.text import quote
 from tfseg_serving.status import Code, StatusError, invalid_argument
 
@@ -62,6 +63,10 @@ def to_array(value: Any, dtype: int) -> NDArray[Any]:
             f"Conversion of JSON Value: {quote(_first_leaf(value))} to type: "
             f"{kind.name if kind else dtype}",
         )
+    if isinstance(value, list) and value and isinstance(value[0], NumberArray):
+        value = stacked(value)
+    if isinstance(value, NumberArray):
+        return _numbers_to_array(value, kind)
     shape = _shape_of(value)
     if len(shape) > _MAX_RANK:
         raise invalid_argument(f"lists may be nested {_MAX_RANK} deep; got {len(shape)} levels")
@@ -80,6 +85,20 @@ def to_array(value: Any, dtype: int) -> NDArray[Any]:
     for _ in _walk(value, shape, 0, kind.name):
         pass
     raise StatusError(Code.INTERNAL, f"JSON Value: {quote(value)} is refused for no reason")
+
+
+def _numbers_to_array(numbers: NumberArray, kind: wire.DataType) -> NDArray[Any]:
+    """Return numbers that were read in bulk as an array of a data type."""
+    values = numbers.values
+    if kind.numpy.kind == "f":
+        with np.errstate(over="ignore"):  # past float32 is infinity
+            return values.astype(kind.numpy)
+    if kind.name not in INTEGER_RANGES or not numbers.whole:
+        raise invalid_argument(f"the numbers are not of expected type: {kind.name}")
+    low, high = INTEGER_RANGES[kind.name]
+    if values.size and not (low <= values.min() and values.max() <= high):
+        raise invalid_argument(f"the numbers are past {kind.name}")
+    return values.astype(np.int64).astype(kind.numpy)
 
 
 def _shape_of(value: Any) -> tuple[int, ...]:
