@@ -147,6 +147,7 @@ def test_a_batch_of_one_answers_as_in_a_batch_of_two(name, rank):
 
 
 @promise("predict")
+@pytest.mark.slow
 @every_network
 def test_predict_pads_and_crops_odd_sizes(name, rank):
     """Smaller than a window: by hand; larger along one axis: two windows."""
@@ -221,7 +222,13 @@ def test_mixed_precision_keeps_weights_norms_and_logits_in_float32(name, rank):
         model = small(name, shape_of(name, rank))
     assert {weight.dtype for weight in model.weights} == {"float32"}
     assert {output.dtype for output in model.outputs} == {"float32"}
-    convolutions = [layer for layer in model.layers if type(layer).__name__ == f"Conv{rank}D"]
+    # Logits inside the network, a detector's, are as wide as those that leave it.
+    inner = ("rpn_objectness", "rpn_deltas", "_classes")
+    convolutions = [
+        layer
+        for layer in model.layers
+        if type(layer).__name__ == f"Conv{rank}D" and not layer.name.endswith(inner)
+    ]
     halves = [layer for layer in convolutions if layer.compute_dtype == "float16"]
     assert len(halves) >= len(convolutions) - len(model.outputs)
     for layer in model.layers:

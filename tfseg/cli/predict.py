@@ -38,6 +38,9 @@ def predict(
 
     MODEL is a run folder or any exported artifact. INPUT is a file (NIfTI, MHA, NRRD, PNG, TIFF,
     JPEG, GIF), a DICOM folder, or a folder of such files. Label maps have their scan's grid.
+
+    The run of a detector also writes its objects one by one: <name>_instances.nii.gz, the number
+    of each voxel's object, and <name>_instances.json, label, score and box of each.
     """
     from tfseg.cli.console import note, print_json
     from tfseg.errors import TfsegError
@@ -45,15 +48,19 @@ def predict(
     from tfseg.io.targets import label_targets
 
     pairs = label_targets(inputs, output, _SUFFIXES[format_name] if format_name else ())
+    targets = [target for _, target in pairs]
     if save_probabilities:
-        _refuse_shared_names([target for _, target in pairs])
+        _refuse_shared_names(targets, "probabilities", ".npz")
     predictor = Predictor.open(model)
+    if predictor.finds_instances:
+        _refuse_shared_names(targets, "objects", "_instances.json")
     labels = predictor.manifest.plan.labels
     written, failed = [], []
     for scan, target in pairs:
         started = time.monotonic()
         try:
             volumes_ml = _segment(predictor, scan, target, save_probabilities)
+            more = _write_instances(predictor, scan, target) if predictor.finds_instances else {}
         except TfsegError as error:
             if len(pairs) == 1:
                 raise
@@ -68,6 +75,7 @@ def predict(
                 "output": str(target),
                 "seconds": round(seconds, 3),
                 "volumes_ml": dict(zip(labels[1:], volumes_ml[1:], strict=True)),
+                **more,
             }
         )
     if as_json:
@@ -76,23 +84,36 @@ def predict(
         raise TfsegError(f"{len(failed)} of {len(pairs)} scans could not be segmented.")
 
 
-def _refuse_shared_names(targets: list[Path]) -> None:
+def _refuse_shared_names(targets: list[Path], what: str, suffix: str) -> None:
     from tfseg.errors import ConfigError
 
     seen: dict[Path, Path] = {}
     for target in targets:
-        other = seen.setdefault(_probabilities_of(target), target)
+        beside = _beside(target, suffix)
+        other = seen.setdefault(beside, target)
         if other != target:
             raise ConfigError(
-                f"{other} and {target} would both write their probabilities to "
-                f"{_probabilities_of(target)}. Run them into two folders."
+                f"{other} and {target} would both write their {what} to "
+                f"{beside}. Run them into two folders."
             )
 
 
-def _probabilities_of(target: Path) -> Path:
+def _beside(target: Path, suffix: str) -> Path:
     from tfseg.io import volume_stem
 
-    return target.with_name(volume_stem(target) + ".npz")
+    return target.with_name(volume_stem(target) + suffix)
+
+
+def _write_instances(predictor: Predictor, scan: Path, target: Path) -> dict[str, object]:
+    """Write a detector's objects beside the label map; return what JSON tells of them."""
+    from tfseg.files import write_json
+    from tfseg.io import read_volume, write_volume
+
+    numbers, objects = predictor.instances(read_volume(scan))
+    file = _beside(target, "_instances.nii.gz")
+    write_volume(numbers, file)
+    write_json(_beside(target, "_instances.json"), {"scan": scan.name, "instances": objects})
+    return {"instances": str(file), "objects": len(objects)}
 
 
 def _segment(predictor: Predictor, scan: Path, target: Path, probabilities: bool) -> list[float]:
@@ -107,7 +128,7 @@ def _segment(predictor: Predictor, scan: Path, target: Path, probabilities: bool
         result = predictor.predict(volume, advance)
     write_volume(result, target)
     if probabilities:
-        with atomic_path(_probabilities_of(target)) as temporary:
+        with atomic_path(_beside(target, ".npz")) as temporary:
             np.savez_compressed(temporary, probabilities=predictor.probabilities(volume))
     counts = np.bincount(result.array.ravel(), minlength=predictor.manifest.plan.num_classes)
     voxel_ml = float(np.prod(result.spacing_mm)) / 1000

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tfseg.artifact import Manifest
-from tfseg.errors import DataError
+from tfseg.errors import ConfigError, DataError
 from tfseg.geometry import Reorientation
 from tfseg.inference.backends import Backend, open_backend
+from tfseg.inference.instances import describe_instances, draw_instances, find_instances
 from tfseg.inference.sliding import probability_array, segment_array
 from tfseg.preprocess import prepare
 from tfseg.volume import Volume
@@ -55,6 +57,37 @@ class Predictor:
         image = prepare(canonical, self.manifest.plan)
         full = probability_array(image, self.backend, self.manifest.plan, canonical.shape)
         return np.ascontiguousarray(way.undo(full))
+
+    @property
+    def finds_instances(self) -> bool:
+        """Whether :meth:`instances` answers: for the run of a detector, not for its exports."""
+        return getattr(self.backend, "detect", None) is not None
+
+    def instances(self, volume: Volume) -> tuple[Volume, list[dict[str, Any]]]:
+        """Return a detector's objects one by one, on the volume's own grid.
+
+        Returns:
+            The number of each voxel's object, (z, y, x) uint16, 0 for none; and for each object,
+            from number 1 on, its label, score, box in voxels and in mm, and volume.
+
+        Raises:
+            ConfigError: this model finds no objects.
+            DataError: wrong number of channels, or voxels that are not finite.
+        """
+        detect = getattr(self.backend, "detect", None)
+        if detect is None:
+            raise ConfigError(
+                "objects one by one come from the run of a detector; this is "
+                f"{self.manifest.model} as {self.manifest.format}. Use a run of mask_rcnn."
+            )
+        plan = self.manifest.plan
+        canonical, way = self._canonical(volume)
+        image = prepare(canonical, plan)
+        found = find_instances(image, detect, plan)
+        z, y, x = image.shape[:3]
+        numbers, drawn = draw_instances(found, (z, y, x), canonical.shape)
+        result = volume.with_array(np.ascontiguousarray(way.undo(numbers)))
+        return result, describe_instances(result.array, drawn, plan.labels, volume.affine)
 
     def _canonical(self, volume: Volume) -> tuple[Volume, Reorientation]:
         if not np.isfinite(volume.array).all():

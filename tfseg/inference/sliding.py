@@ -32,7 +32,7 @@ def slabs(image: NDArray[np.float32], network: Network, plan: Plan) -> Iterator[
     """
     window = (1,) * (3 - plan.dims) + plan.patch_size
     size = image.shape[:3]
-    padded, before = _pad(image, window)
+    padded, before = pad_to_window(image, window)
     starts = [
         window_starts(extent, width, plan.overlap)
         for extent, width in zip(padded.shape[:3], window, strict=True)
@@ -134,7 +134,8 @@ def _ask(network: Network, batch: NDArray[np.float32], classes: int) -> NDArray[
     return answer
 
 
-def _pad(image: NDArray[Any], window: tuple[int, ...]) -> tuple[NDArray[Any], list[int]]:
+def pad_to_window(image: NDArray[Any], window: tuple[int, ...]) -> tuple[NDArray[Any], list[int]]:
+    """Return the image with zeros around it where it is smaller, and how many come first."""
     missing = [max(0, w - n) for n, w in zip(image.shape[:3], window, strict=True)]
     before = [count // 2 for count in missing]
     if not any(missing):
