@@ -45,7 +45,7 @@ def compare(strategy, name, rank):
         model = small(name, shape)
     for layer in model._flatten_layers():
         # Each device would drop other units, and draw other numbers.
-        if isinstance(layer, keras.layers.Dropout):
+        if isinstance(layer, keras.layers.Dropout | keras.layers.GaussianDropout):
             layer.rate = 0.0
         if isinstance(layer, GaussianSample):
             layer.noise = 0.0
