@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfseg.errors import DataError
+from tfseg.io.dicom.codestream import checked
 from tfseg.io.dicom.damage import damage, lenient, reason
 from tfseg.io.dicom.elements import BIG_ENDIAN, DEFLATED, EXPLICIT, IMPLICIT, inflated
 from tfseg.io.dicom.frames import Frame, Header
@@ -23,6 +24,8 @@ _FLOATS = {"FloatPixelData": "f4", "DoubleFloatPixelData": "f8"}
 _NATIVE = frozenset((IMPLICIT, EXPLICIT, BIG_ENDIAN, DEFLATED))
 # In what codecs write where the data is not what it should be: libjpeg, OpenJPEG.
 _COMPLAINTS = ("Corrupt JPEG", "Premature end", "premature end", "inconsistent", "Failed to")
+# How pydicom 3.0 puts it that GDCM returned nothing.
+_GDCM_FAILS = "'NoneType' object has no attribute 'encode'"
 
 _Plane = NDArray[Any]
 _Numbered = list[tuple[int, Frame]]
@@ -197,10 +200,23 @@ def _encoded(header: Header, wanted: set[int]) -> Iterator[tuple[int, _Plane]]:
         if index not in wanted:
             continue
         found += 1
-        # The codecs write on stderr, and some go on after an error with what they have.
-        with stderr_held(show_on_error=False) as said:
+        plane = _decoded(decoder, encapsulate([checked(frame, header)]), header)
+        yield index, plane.astype(stored_dtype(header), copy=False)
+    if found < len(wanted):
+        raise ValueError(f"{header.frames} frames are needed, the file has {found} of them")
+
+
+def _decoded(decoder: Any, stream: bytes, header: Header) -> _Plane:
+    """Decode one frame.
+
+    Raises:
+        ValueError: no codec can, or one has decoded what it could and complains.
+    """
+    # The codecs write on stderr, and some go on after an error with what they have.
+    with stderr_held(show_on_error=False) as said:
+        try:
             plane, _ = decoder.as_array(
-                encapsulate([frame]),
+                stream,
                 raw=True,
                 index=0,
                 rows=header.rows,
@@ -213,12 +229,12 @@ def _encoded(header: Header, wanted: set[int]) -> Iterator[tuple[int, _Plane]]:
                 number_of_frames=1,
                 pixel_keyword="PixelData",
             )
-            complaint = said()
-        if any(word in complaint for word in _COMPLAINTS):
-            raise ValueError(f"the decoder says: {complaint}")
-        yield index, plane.astype(stored_dtype(header), copy=False)
-    if found < len(wanted):
-        raise ValueError(f"{header.frames} frames are needed, the file has {found} of them")
+        except RuntimeError as error:
+            raise ValueError(str(error).replace(_GDCM_FAILS, "the codec gives up")) from error
+        complaint = said()
+    if any(word in complaint for word in _COMPLAINTS):
+        raise ValueError(f"the decoder says: {complaint}")
+    return np.asarray(plane)
 
 
 def _cleaned(picture: _Plane, header: Header, *, invert: bool) -> _Plane:
