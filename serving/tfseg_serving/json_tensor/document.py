@@ -6,6 +6,7 @@ import json
 import re
 from typing import Any
 
+from tfseg_serving.json_tensor.deep import parse_deep
 from tfseg_serving.json_tensor.text import quote
 from tfseg_serving.status import invalid_argument
 
@@ -26,13 +27,11 @@ def parse_object(body: bytes) -> dict[str, Any]:
     if start == len(text):
         raise invalid_argument(f"JSON Parse error: The document is empty. at offset: {start}")
     try:
-        document, _ = _DECODER.raw_decode(text, start)
+        document = _decode(text, start)
     except json.JSONDecodeError as error:
         reason, position = _parse_reason(error, text)
         offset = len(text[:position].encode("utf-8", "surrogateescape"))
         raise invalid_argument(f"JSON Parse error: {reason} at offset: {offset}") from error
-    except RecursionError as error:
-        raise invalid_argument("JSON Parse error: the document is nested too deeply") from error
     except ValueError as error:  # an integer of thousands of digits
         raise invalid_argument(
             "JSON Parse error: Number too big to be stored in double."
@@ -40,6 +39,13 @@ def parse_object(body: bytes) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise invalid_argument(f"JSON Value: {quote(document)} Is not object")
     return document
+
+
+def _decode(text: str, start: int) -> Any:
+    try:
+        return _DECODER.raw_decode(text, start)[0]
+    except RecursionError:
+        return parse_deep(text, start)
 
 
 def signature_of(document: dict[str, Any]) -> str:

@@ -55,7 +55,7 @@ def parse_predict_request(
 
 def _quick_document(short: bytes, arrays: Mapping[str, NumberArray]) -> dict[str, Any] | None:
     """Return the object with arrays already in it; ``None`` when it is not plainly a request."""
-    with contextlib.suppress(StatusError):
+    with contextlib.suppress(StatusError, RecursionError):
         document = parse_object(short)
         signature_of(document)
         resolved: dict[str, Any] = resolve(document, arrays)
