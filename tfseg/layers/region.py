@@ -255,7 +255,7 @@ class PasteLogits(keras.layers.Layer):
         window = tf.stop_gradient(tf.cast(window, tf.float32))
         pasted = tf.cast(logits, tf.float32)
         size = spatial_shape(logits)
-        within = None
+        within: Any = None
         for axis, extent in enumerate(spatial_shape(others)):
             first, length = window[:, axis, :1], window[:, axis, 1:]
             place = tf.cast(tf.range(extent), tf.float32) + 0.5 - first  # (batch, extent)
