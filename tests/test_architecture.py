@@ -55,6 +55,7 @@ TENSORFLOW_MODULES = (
     "tfseg/models/cfun.py",
     "tfseg/models/detect_then_segment.py",
     "tfseg/models/gcn.py",
+    "tfseg/models/han_dcnn25d.py",
     "tfseg/models/deeplab*.py",
     "tfseg/models/detector.py",
     "tfseg/models/encoded.py",

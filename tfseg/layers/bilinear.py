@@ -86,30 +86,33 @@ class ZeroMargin(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("tfseg")
 class LinearScale(keras.layers.Layer):
-    """Resize (batch, [z,] y, x, c) linearly by ``factor`` along each axis, rounded, 1 at least.
+    """Resize (batch, [z,] y, x, c) linearly by ``factor`` along each axis.
 
-    In the frame of :class:`~tfseg.layers.LinearResize`.
+    The size is rounded to a multiple of ``multiple`` voxels, one at least. In the frame of
+    :class:`~tfseg.layers.LinearResize`.
     """
 
-    def __init__(self, factor: float, **kwargs: Any) -> None:
+    def __init__(self, factor: float, multiple: int = 1, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.factor = factor
+        self.multiple = multiple
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
         return linear_resize(x, [self._scaled(size) for size in spatial_shape(x)])
 
     def _scaled(self, size: Any) -> Any:
+        per_cell = self.factor / self.multiple
         if isinstance(size, int):
-            return max(1, round(size * self.factor))
-        wide = tf.round(tf.cast(size, tf.float32) * self.factor)
-        return tf.maximum(1, tf.cast(wide, tf.int32))
+            return self.multiple * max(1, round(size * per_cell))
+        cells = tf.round(tf.cast(size, tf.float32) * per_cell)
+        return self.multiple * tf.maximum(1, tf.cast(cells, tf.int32))
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         spatial = (size and self._scaled(size) for size in input_shape[1:-1])
         return (input_shape[0], *spatial, input_shape[-1])
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "factor": self.factor}
+        return {**super().get_config(), "factor": self.factor, "multiple": self.multiple}
 
 
 def linear_deconv(

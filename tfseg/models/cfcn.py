@@ -90,12 +90,12 @@ def build_cfcn(input_shape: tuple[int | None, ...], num_classes: int, config: CF
     inner = config.u_net(cut, max(1, num_classes - (num_classes > 2)), prefix="lesion_", **style)
     inner = PasteLogits(dtype="float32", name="lesion_pasted")([inner, box, organ])
     inner = RegionGate(dtype="float32", name="lesion_gated")([inner, weight])
-    logits = _joined(organ, inner) if num_classes > 2 else inner
+    logits = organ_and_inside(organ, inner) if num_classes > 2 else inner
     logits = keras.layers.Activation("linear", dtype="float32", name="logits")(logits)
     return keras.Model(inputs, [logits, organ, inner], name="cfcn")
 
 
-def _joined(organ: Any, inner: Any) -> Any:
+def organ_and_inside(organ: Any, inner: Any) -> Any:
     """Return log P(rest), log P(organ) P(healthy | organ), log P(organ) P(lesion | organ), ..."""
     organ = keras.layers.Activation("log_softmax", dtype="float32", name="organ_log")(organ)
     inner = keras.layers.Activation("log_softmax", dtype="float32", name="lesion_log")(inner)

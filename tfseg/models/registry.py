@@ -288,6 +288,12 @@ _SLICEWISE = (
         output_stride=8, loss_weights=(1.0, 1.0, 1.0, 1.0),
         use="many organs in CT, by a vote of networks that each see one direction",
     ),
+    ModelInfo(
+        "han_dcnn25d", "2.5D", "han_dcnn25d:HanDCNNConfig", "Han 2017, arXiv:1704.07239", (3,),
+        loss_weights=(1.0, 1.0, 1.0),
+        use="liver and its lesions in CT with thick slices, by 2D networks that see five of them",
+        ours="widths, the soft border of the mask",
+    ),
 )  # fmt: skip
 
 _CASCADES = (
@@ -337,6 +343,7 @@ _DETECTORS = (
     ModelInfo(
         "cfun", "detection", "cfun:CFUNConfig", "Xu et al. 2018, arXiv:1812.04914", (3,), 16,
         use="the chambers of the heart, found as one and divided by a U-Net in the box",
+        ours="numbers of proposals",
     ),
 )  # fmt: skip
 
