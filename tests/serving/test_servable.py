@@ -74,3 +74,21 @@ def test_tables_are_initialised(endless: Path) -> None:
     key = np.array([b"a", b"b"], object)
     assert servable.predict("look_up", {"key": key})["value"].tolist() == [5, -1]
     servable.close()
+
+
+def test_an_asset_outside_its_version_is_refused(models_root: Path, tmp_path: Path) -> None:
+    import shutil
+
+    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+
+    from tfseg_serving.servable import load_servable
+
+    folder = tmp_path / "m" / "1"
+    shutil.copytree(models_root / "scale" / "1", folder)
+    path = folder / "saved_model.pb"
+    document = SavedModel.FromString(path.read_bytes())
+    asset = document.meta_graphs[0].asset_file_def.add(filename="../../secret")
+    asset.tensor_info.name = "x:0"
+    path.write_bytes(document.SerializeToString())
+    with pytest.raises(StatusError, match=r"an asset must lie in .* got '\.\./\.\./secret'"):
+        load_servable(folder)

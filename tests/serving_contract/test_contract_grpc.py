@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import grpc
 import numpy as np
 import pytest
@@ -196,6 +198,20 @@ def test_a_client_deadline_ends_the_run(server, request_for) -> None:
     assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
     # The run has ended, too: its turn is free again.
     assert server.call(request_for(model="slow", steps=np.float32([3]))).outputs
+
+
+def test_questions_are_answered_at_once_while_a_model_runs(server, request_for) -> None:
+    running = server.prediction.Predict.future(
+        request_for(model="slow", steps=np.float32([1e15])), timeout=2
+    )
+    times = []
+    for _ in range(8):
+        start = time.perf_counter()
+        assert server.get("/v1/models/zoo").status == 200
+        times.append(time.perf_counter() - start)
+    assert not running.done()
+    assert min(times) < 0.05
+    assert running.code() is grpc.StatusCode.DEADLINE_EXCEEDED
 
 
 def test_messages_past_grpcs_own_4_mib(server, request_for) -> None:
