@@ -3,11 +3,14 @@
 The batch size is free, the window is the plan's. That is what the sliding window asks for, it
 is what transposed convolutions of rank 3 need, and runtimes plan memory better for it. The free
 batch size also keeps the conversion cheap: with a fixed one every tensor has a known shape, and
-tf2onnx folds constants as large as the activations (gigabytes for a window of 96^3).
+tf2onnx folds constants as large as the activations (gigabytes for a window of 96^3). The other
+gigabytes, copies of the weights, are spared by :mod:`tfseg_export.onnx_weights`; what makes the
+graph fast to run, by :mod:`tfseg_export.onnx_norms`.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
 from collections.abc import Iterator
@@ -17,6 +20,7 @@ from typing import Any
 
 import onnx
 import onnxruntime
+import tensorflow as tf
 import tf2onnx
 
 from tfseg import __version__
@@ -24,6 +28,9 @@ from tfseg.inference.backends.onnx import INPUT, MODEL, OUTPUT, OnnxBackend
 from tfseg_export import parity
 from tfseg_export.formats import Settings
 from tfseg_export.half import to_half
+from tfseg_export.onnx_norms import MARK, with_marked_norms, write_instance_norm
+from tfseg_export.onnx_scales import fold_scales
+from tfseg_export.onnx_weights import kernels_of, put_kernels_in, with_kernels_as_arguments
 from tfseg_export.source import Source
 
 OPSET = 18
@@ -74,9 +81,21 @@ def measure(
 
 def convert(source: Source) -> Any:
     """Return the network as an ONNX model in float32, batch size free."""
-    function = source.classifier(source.window_shape)
+    marked = dataclasses.replace(source, network=with_marked_norms(source.network))
+    kernels = kernels_of(marked.network)
+    image = tf.TensorSpec((None, *source.window_shape), tf.float32, name=INPUT)
+    function = with_kernels_as_arguments(
+        lambda image: {OUTPUT: marked.probabilities(image)}, image, kernels
+    )
     with _strict():
-        model, _ = tf2onnx.convert.from_function(function, function.input_signature, opset=OPSET)
+        model, _ = tf2onnx.convert.from_function(
+            function,
+            function.input_signature,
+            opset=OPSET,
+            custom_op_handlers={MARK: (write_instance_norm, [])},
+        )
+    put_kernels_in(model, kernels)
+    fold_scales(model)
     given = [value.name for value in model.graph.input], [v.name for v in model.graph.output]
     if given != ([INPUT], [OUTPUT]):
         raise RuntimeError(f"tf2onnx must keep the names ({INPUT}, {OUTPUT}); it made {given}")
