@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ import gdcm
 import numpy as np
 import pydicom
 import pytest
+from PIL import Image
 from pydicom.encaps import encapsulate, get_frame
 
 from tfseg.errors import DataError
@@ -63,6 +65,20 @@ def test_lossless_syntaxes_are_lossless(write_series: Write, syntax: str, kind: 
     bits = {"BitsStored": 12, "HighBit": 11} if kind == "12 of 16 bits" else {}
     folder = compress(write_series(array, **bits), syntax)
     assert np.array_equal(read_volume(folder).array, array)
+
+
+@pytest.mark.parametrize("syntax", ["1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51"])
+def test_lossy_jpeg_is_what_pillow_makes_of_it(write_series: Write, syntax: str) -> None:
+    buffer = io.BytesIO()
+    Image.fromarray((SMOOTH[0] // 2).astype(np.uint8)).save(buffer, "JPEG", quality=60)
+    path = write_series(np.zeros((1, 16, 20), np.uint8))[0]
+    dataset = pydicom.dcmread(path)
+    dataset.PixelData = encapsulate([buffer.getvalue()])
+    dataset.file_meta.TransferSyntaxUID = syntax
+    dataset["PixelData"].is_undefined_length = True
+    dataset.save_as(path)
+    expected = np.asarray(Image.open(buffer)).astype(int)
+    assert np.abs(read_volume(path).array[0] - expected).max() <= 1  # another libjpeg
 
 
 def with_application_segment(stream: bytes) -> bytes:

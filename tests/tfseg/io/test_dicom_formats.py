@@ -468,3 +468,10 @@ def test_damaged_mosaics(write_series: Write, change: Callable[[Dataset], None],
     )
     with pytest.raises(DataError, match=rule):
         read_volume(rewrite(paths, change))
+
+
+def test_a_mosaic_does_not_guess_the_distance_of_its_slices(write_series: Write) -> None:
+    # SliceThickness is there, and says nothing about the gap between slices.
+    paths = write_series(mosaic(ARRAY, 3), ImageType=["ORIGINAL", "PRIMARY", "M", "MOSAIC"])
+    with pytest.raises(DataError, match="needs SpacingBetweenSlices above 0"):
+        read_volume(rewrite(paths, add_csa(6, ["0", "0", "1"])))

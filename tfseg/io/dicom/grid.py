@@ -151,8 +151,9 @@ def _lone_slice(frame: Frame, what: str) -> Placement:
             f"{what}: PixelSpacing and SliceThickness must be positive numbers; got "
             f"{_text(frame.spacing)} and {step:g}."
         )
-    said = () if frame.spacing else ("no pixel spacing: 1 mm taken",)
+    said: tuple[str, ...] = () if frame.spacing else ("no pixel spacing: 1 mm taken",)
     if frame.position is None or frame.orientation is None:
+        said = ("no position: placed at the origin, upright", *said)
         row, column, normal = np.eye(3)
         affine = _affine(normal * step, row, column, frame, (0.0, 0.0, 0.0))
     else:

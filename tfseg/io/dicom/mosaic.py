@@ -21,7 +21,15 @@ from tfseg.io.dicom.frames import Box, Frame
 
 _CREATOR = "SIEMENS CSA HEADER"
 _GROUP = 0x0029
-_ELEMENTS = (0x00290010, 0x00290011, 0x00290012, 0x00291010, 0x00291110, 0x00291210)
+_ELEMENTS = (
+    "SpacingBetweenSlices",
+    0x00290010,
+    0x00290011,
+    0x00290012,
+    0x00291010,
+    0x00291110,
+    0x00291210,
+)
 _MOST_SLICES = 4096
 _MOST_TAGS = 1024
 
@@ -37,7 +45,7 @@ def tiles_of(sheet: Frame) -> tuple[Frame, ...]:
     header = sheet.header
     if sheet.position is None or sheet.orientation is None or sheet.spacing is None:
         raise DataError(f"{header.name} is a mosaic and needs a position, orientation and spacing.")
-    count, toward = _siemens(sheet)
+    count, toward, step = _siemens(sheet)
     side = math.isqrt(count - 1) + 1
     rows, columns = header.rows // side, header.columns // side
     if rows * side != header.rows or columns * side != header.columns:
@@ -55,34 +63,35 @@ def tiles_of(sheet: Frame) -> tuple[Frame, ...]:
         + row * between_columns * (header.columns - columns) / 2
         + column * between_rows * (header.rows - rows) / 2
     )
-    if not sheet.thickness_mm:
-        raise DataError(f"{header.name} is a mosaic and needs SpacingBetweenSlices.")
+    if not step > 0:
+        raise DataError(f"{header.name} is a mosaic and needs SpacingBetweenSlices above 0.")
     return tuple(
         Frame(
             header=header,
             index=0,
             box=Box(index // side * rows, index % side * columns, rows, columns),
-            position=tuple((corner + index * sheet.thickness_mm * normal).tolist()),
+            position=tuple((corner + index * step * normal).tolist()),
             orientation=sheet.orientation,
             spacing=sheet.spacing,
             slope=sheet.slope,
             intercept=sheet.intercept,
             unit=sheet.unit,
-            thickness_mm=sheet.thickness_mm,
+            thickness_mm=step,
             traits=sheet.traits,
         )
         for index in range(count)
     )
 
 
-def _siemens(sheet: Frame) -> tuple[int, _Vector]:
-    """Return the number of slices and the vector from the first towards the next."""
+def _siemens(sheet: Frame) -> tuple[int, _Vector, float]:
+    """Return the number of slices, the vector from the first to the next, and mm between them."""
     header = sheet.header
     dataset = sequences(header.path, _ELEMENTS)
     try:
         values = _csa_values(dataset.private_block(_GROUP, _CREATOR)[0x10].value)
         count = int(values["NumberOfImagesInMosaic"][0])
         toward = np.array([float(text) for text in values["SliceNormalVector"][:3]])
+        step = float(dataset.get("SpacingBetweenSlices") or 0)
     except damage() as error:
         raise DataError(
             f"{header.name} is a mosaic, many slices tiled into one picture, and Siemens' private "
@@ -94,7 +103,7 @@ def _siemens(sheet: Frame) -> tuple[int, _Vector]:
             f"{header.name} is a mosaic of 1 to {_MOST_SLICES} slices with a normal vector; its "
             f"private header says {count} and {toward.tolist()}."
         )
-    return count, toward
+    return count, toward, step
 
 
 def _csa_values(data: bytes) -> dict[str, list[str]]:

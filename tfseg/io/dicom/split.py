@@ -114,14 +114,13 @@ def _expand(sheet: Frame) -> tuple[Frame, ...]:
 
 
 def _projections(stack: Stack) -> tuple[Stack, ...]:
-    frames = stack.frames
-    said = (*stack.decisions, "no position: placed at the origin, upright")
+    frames = sorted(stack.frames, key=lambda frame: frame.header.instance)
     if len(frames) == 1:
-        return (replace(stack, decisions=said),)
-    ordered = sorted(frames, key=lambda frame: frame.header.instance)
+        return (stack,)
+    said = (*stack.decisions, f"{len(frames)} images without a position: one volume each")
     return tuple(
-        Stack(stack.series, (frame,), f"image {number}", (*said, f"one of {len(frames)} images"))
-        for number, frame in enumerate(ordered, 1)
+        replace(stack, frames=(frame,), label=f"image {number}", decisions=said)
+        for number, frame in enumerate(frames, 1)
     )
 
 
