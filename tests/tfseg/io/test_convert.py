@@ -101,3 +101,28 @@ def test_volumes_of_one_series_have_names_of_their_own(write_series: Write, tmp_
     assert {entry["description"] for entry in manifest["series"]} == {"../two echoes"}
     first = read_volume(tmp_path / "out" / manifest["series"][0]["file"])
     assert np.array_equal(first.array, ARRAY[:3])
+
+
+def test_refusals_name_no_path(write_series: Write, tmp_path: Path) -> None:
+    good = write_series(ARRAY, series="1")
+    sequences = {"PerFrameFunctionalGroupsSequence": [], "NumberOfFrames": 2}
+    for number, elements in enumerate(
+        (
+            {"NumberOfFrames": 3},
+            sequences,
+            {"ImageType": ["ORIGINAL", "PRIMARY", "M", "MOSAIC"]},
+            {"ModalityLUTSequence": []},
+            {"PixelData": b"short"},
+            {"Rows": 5},
+        )
+    ):
+        write_series(ARRAY[:1], series=str(2 + number), folder="scan/Name^Secret", **elements)
+    pet = write_series(ARRAY, series="9", folder="scan/Name^Secret/pet", Modality="PT")
+    for path in pet:  # cut within a sequence that pydicom reads
+        path.write_bytes(path.read_bytes()[:-30])
+    assert good[0].exists()
+    manifest = convert_tree(tmp_path / "scan", tmp_path / "out")
+    assert (manifest["converted"], manifest["refused"]) == (1, 7)
+    text = json.dumps(manifest)
+    assert "Secret" not in text
+    assert str(tmp_path) not in text

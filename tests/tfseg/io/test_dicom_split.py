@@ -207,3 +207,16 @@ def test_files_without_pixels_are_left_out(write_series: Write) -> None:
     (stack,) = dicom.split(dicom.scan_tree(folder).series[0])
     assert stack.decisions == ("files without pixels left out: 1",)
     assert len(stack.frames) == 12
+
+
+def test_a_scout_among_the_slices_is_left_out(write_series: Write) -> None:
+    folder = write_series(ARRAY)[0].parent
+    write_series(
+        ARRAY[:1, :, ::2],
+        ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"],
+        ImageOrientationPatient=[0, 1, 0, 0, 0, -1],
+        folder="scan/scout",
+    )
+    (stack,) = dicom.split(dicom.scan_tree(folder).series[0])
+    assert stack.decisions == ("localizers left out: 1",)
+    assert np.array_equal(dicom.load(stack).volume.array, ARRAY)

@@ -364,11 +364,12 @@ def _after_sequence(source: _Source, position: int, syntax: str, depth: int) -> 
     raise ValueError("a sequence does not end")
 
 
-def sequences(path: Path, keywords: Sequence[str | int]) -> Any:
+def sequences(path: Path, name: str, keywords: Sequence[str | int]) -> Any:
     """Read whole elements, sequences among them, with pydicom.
 
     Args:
         path: the file.
+        name: what messages call it: the path may name the patient.
         keywords: names, or numbers of private elements.
 
     Raises:
@@ -387,4 +388,5 @@ def sequences(path: Path, keywords: Sequence[str | int]) -> Any:
                 dataset.get(keyword)  # values are parsed when they are first asked for
             return dataset
     except damage() as error:
-        raise DataError(f"{path}: the DICOM header is damaged ({reason(error)}).") from error
+        text = reason(error).replace(str(path), "the file")
+        raise DataError(f"{name}: the DICOM header is damaged ({text}).") from error

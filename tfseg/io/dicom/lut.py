@@ -45,7 +45,9 @@ class ModalityLut:
         Raises:
             DataError: it is damaged.
         """
-        dataset = sequences(header.path, ["ModalityLUTSequence", "PixelRepresentation"])
+        dataset = sequences(
+            header.path, header.name, ["ModalityLUTSequence", "PixelRepresentation"]
+        )
         try:
             with lenient():
                 item = dataset.ModalityLUTSequence[0]

@@ -86,7 +86,7 @@ def tiles_of(sheet: Frame) -> tuple[Frame, ...]:
 def _siemens(sheet: Frame) -> tuple[int, _Vector, float]:
     """Return the number of slices, the vector from the first to the next, and mm between them."""
     header = sheet.header
-    dataset = sequences(header.path, _ELEMENTS)
+    dataset = sequences(header.path, header.name, _ELEMENTS)
     try:
         values = _csa_values(dataset.private_block(_GROUP, _CREATOR)[0x10].value)
         count = int(values["NumberOfImagesInMosaic"][0])

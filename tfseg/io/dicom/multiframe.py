@@ -29,7 +29,7 @@ def frames_of(header: Header) -> tuple[Frame, ...]:
     Raises:
         DataError: nothing says where the frames lie, or what says it is damaged.
     """
-    dataset = sequences(header.path, _GROUPS if header.has_groups else _NUCLEAR)
+    dataset = sequences(header.path, header.name, _GROUPS if header.has_groups else _NUCLEAR)
     try:
         with lenient():
             if header.has_groups:
@@ -39,7 +39,7 @@ def frames_of(header: Header) -> tuple[Frame, ...]:
         raise
     except damage() as error:
         raise DataError(
-            f"{header.path}: the description of the frames is damaged ({reason(error)})."
+            f"{header.name}: the description of the frames is damaged ({reason(error)})."
         ) from error
 
 
@@ -48,7 +48,7 @@ def _grouped(header: Header, dataset: Any) -> tuple[Frame, ...]:
     groups = dataset.get(_GROUPS[1])
     if groups is None or len(groups) != header.frames:
         raise DataError(
-            f"{header.path}: each of the {header.frames} frames needs a functional group; there "
+            f"{header.name}: each of the {header.frames} frames needs a functional group; there "
             f"are {0 if groups is None else len(groups)}. Copy the file again."
         )
     return tuple(_frame(header, index, group, shared[0]) for index, group in enumerate(groups))

@@ -63,16 +63,10 @@ def split(series: Series) -> tuple[Stack, ...]:
     if not series.is_image:
         name = series.sheets[0].name
         return (_refused(whole, f"{what}: holds no image (modality {series.modality}, {name})."),)
-    localizers = [s for s in series.sheets if "LOCALIZER" in s.header.image_type]
-    if localizers:
-        return (_refused(whole, f"{what}: a localizer is no volume ({localizers[0].name}). "
-                         "Leave it out."),)  # fmt: skip
-    sheets, copies = _without_copies(series.sheets)
-    said = (f"copies of the same images left out: {copies}",) if copies else ()
-    if pictures := [sheet for sheet in sheets if sheet.header.rows > 0]:
-        if len(pictures) < len(sheets):
-            said = (*said, f"files without pixels left out: {len(sheets) - len(pictures)}")
-        sheets = pictures
+    sheets, said = _pictures(series)
+    if not sheets:
+        reason = f"{what}: a localizer is no volume ({series.sheets[0].name}). Leave it out."
+        return (_refused(whole, reason),)
     try:
         frames = [frame for sheet in sheets for frame in _expand(sheet)]
     except DataError as error:
@@ -81,6 +75,19 @@ def split(series: Series) -> tuple[Stack, ...]:
     if all(frame.position is None for frame in frames) and series.modality in _PROJECTIONS:
         return _projections(stack)
     return tuple(part for piece in _by_orientation(stack) for part in _by_place(piece))
+
+
+def _pictures(series: Series) -> tuple[list[Frame], tuple[str, ...]]:
+    """Return the files that make volumes, and what was left out; none but localizers: nothing."""
+    sheets, copies = _without_copies(series.sheets)
+    pictures = [sheet for sheet in sheets if sheet.header.rows > 0]
+    chosen = [sheet for sheet in pictures if "LOCALIZER" not in sheet.header.image_type]
+    counts = {
+        "copies of the same images": copies,
+        "files without pixels": len(sheets) - len(pictures),
+        "localizers": len(pictures) - len(chosen),
+    }
+    return chosen, tuple(f"{name} left out: {count}" for name, count in counts.items() if count)
 
 
 def _about(what: str, text: str) -> str:

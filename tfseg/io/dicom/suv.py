@@ -49,7 +49,7 @@ def uptake(frames: tuple[Frame, ...]) -> Uptake:
     Raises:
         DataError: the header is damaged.
     """
-    dataset = sequences(frames[0].header.path, _ELEMENTS)
+    dataset = sequences(frames[0].header.path, frames[0].name, _ELEMENTS)
     unit = frames[0].unit
     try:
         with lenient():
@@ -126,8 +126,8 @@ def _waited_s(dataset: Any, item: Any, frames: tuple[Frame, ...]) -> float:
 def _first_acquisition(frames: tuple[Frame, ...]) -> datetime | None:
     """Return when the first slice was acquired."""
     moments = []
-    for path in {frame.header.path for frame in frames}:
-        dataset = sequences(path, ("AcquisitionDate", "AcquisitionTime"))
+    for path, name in {frame.header.path: frame.header.name for frame in frames}.items():
+        dataset = sequences(path, name, ("AcquisitionDate", "AcquisitionTime"))
         moments.append(_moment(dataset.get("AcquisitionDate"), dataset.get("AcquisitionTime")))
     known = [moment for moment in moments if moment is not None]
     return min(known) if known else None
