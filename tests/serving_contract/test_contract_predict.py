@@ -106,7 +106,7 @@ def test_one_value_is_read_and_the_rest_ignored(server, before: str, after: str)
     assert json.loads(server.predict(body).body) == {"predictions": [3.0]}
 
 
-@pytest.mark.parametrize("depth", [500, 500_000])
+@pytest.mark.parametrize("depth", [500, pytest.param(500_000, marks=pytest.mark.slow)])
 def test_deep_nesting_in_an_unused_key(server, depth: int) -> None:
     body = f'{{"unused": {"[" * depth}{"]" * depth}, "signature_name": "half", "instances": [2]}}'
     assert json.loads(server.predict(body).body) == {"predictions": [3.0]}
