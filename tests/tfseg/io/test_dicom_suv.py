@@ -179,3 +179,10 @@ def test_stored_values_when_asked_for(write_series: Write) -> None:
     loaded = load(write_series, suv=False)
     assert (loaded.unit, loaded.decisions) == ("BQML", ())
     np.testing.assert_allclose(loaded.volume.array, ARRAY * 0.5, rtol=1e-6)
+
+
+def test_a_pet_that_is_no_uptake_is_said_aloud(
+    write_series: Write, caplog: pytest.LogCaptureFixture
+) -> None:
+    dicom.read(write_series(ARRAY, **(PET | {"PatientWeight": None}))[0].parent)
+    assert "PT 1: values stay in BQML: SUV needs PatientWeight" in caplog.text

@@ -21,7 +21,7 @@ from tfseg.io.dicom.pixels import decode
 from tfseg.io.dicom.regular import regularise
 from tfseg.io.dicom.sources import opened
 from tfseg.io.dicom.split import Stack, split
-from tfseg.io.dicom.suv import uptake
+from tfseg.io.dicom.suv import UNIT, uptake
 from tfseg.volume import Volume
 
 __all__ = [
@@ -49,13 +49,14 @@ class Loaded:
         unit: of the values: ``HU``, ``SUVbw g/ml``, DICOM's code for other PET; empty where
             DICOM names none.
         decisions: sentences on what was split, corrected and converted.
-        corrected: those on corrections of the geometry, part of ``decisions``.
+        cautions: those of ``decisions`` that a person should know: the geometry was corrected,
+            or values are not in the unit that others of their kind are in.
     """
 
     volume: Volume
     unit: str
     decisions: tuple[str, ...]
-    corrected: tuple[str, ...] = ()
+    cautions: tuple[str, ...] = ()
 
 
 def load(stack: Stack, *, allow_gaps: bool = False, suv: bool = True) -> Loaded:
@@ -79,6 +80,7 @@ def load(stack: Stack, *, allow_gaps: bool = False, suv: bool = True) -> Loaded:
     what = f"series {stack.name}"
     placed = place(stack.frames, what, allow_gaps=allow_gaps)
     frames, said = placed.frames, (*stack.decisions, *placed.decisions)
+    cautions = placed.decisions
     header = frames[0].header
     unit = frames[0].unit
     if not unit and stack.series.modality == "CT" and not header.has_groups:
@@ -86,6 +88,8 @@ def load(stack: Stack, *, allow_gaps: bool = False, suv: bool = True) -> Loaded:
     if stack.series.modality == "PT" and suv:
         activity = uptake(frames)
         frames, unit, said = activity.frames, activity.unit, (*said, activity.decision)
+        if unit != UNIT:
+            cautions = (*cautions, activity.decision)
     if header.photometric == "MONOCHROME1":
         inverted = "inverted" if frames[0].inverted else f"kept, since values are in {unit}"
         said = (*said, f"MONOCHROME1 {inverted}")
@@ -93,7 +97,7 @@ def load(stack: Stack, *, allow_gaps: bool = False, suv: bool = True) -> Loaded:
     if placed.correction is not None:
         array = regularise(array, placed.correction)
     volume = Volume(array, placed.affine, stack.series.modality)
-    return Loaded(volume, unit, said, placed.decisions)
+    return Loaded(volume, unit, said, cautions)
 
 
 def read(path: str | os.PathLike[str], series_uid: str | None = None) -> Volume:
@@ -148,7 +152,7 @@ def read(path: str | os.PathLike[str], series_uid: str | None = None) -> Volume:
         for stack in stacks:
             if stack.refusal is not None:
                 _log.warning("%s: left out: %s", path, stack.refusal)
-        for said in loaded.corrected:
+        for said in loaded.cautions:
             _log.warning("%s: %s: %s", path, usable[0].name, said)
         for broken in tree.unreadable:
             _log.warning("%s: skipped damaged file %s: %s", path, broken.path, broken.reason)

@@ -61,7 +61,7 @@ def split(series: Series) -> tuple[Stack, ...]:
     what = f"series {series.name}"
     whole = Stack(series, series.sheets)
     if not series.is_image:
-        name = series.sheets[0].name
+        name = series.sheets[0].header.name
         return (_refused(whole, f"{what}: holds no image (modality {series.modality}, {name})."),)
     sheets, said = _pictures(series)
     if not sheets:
