@@ -9,9 +9,15 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tfseg.errors import DataError
 from tfseg.io import dicom
+from tfseg.io.dicom.frames import Frame, Header
+from tfseg.io.dicom.grid import place
+from tfseg.io.dicom.headers import Series
+from tfseg.io.dicom.split import TRAITS
 
 ARRAY = np.random.default_rng(6).integers(0, 1000, (12, 4, 5)).astype(np.int16)
 Write = Callable[..., list[Path]]
@@ -220,3 +226,54 @@ def test_a_scout_among_the_slices_is_left_out(write_series: Write) -> None:
     (stack,) = dicom.split(dicom.scan_tree(folder).series[0])
     assert stack.decisions == ("localizers left out: 1",)
     assert np.array_equal(dicom.load(stack).volume.array, ARRAY)
+
+
+NUMBERS = st.one_of(
+    st.sampled_from([0.0, 1.0, 4.0, 8.0, 8.001, 1e300, float("inf"), float("nan"), -4.0]),
+    st.floats(-500, 500),
+)
+FRAMES = st.fixed_dictionaries(
+    {
+        "position": st.none() | st.tuples(NUMBERS, NUMBERS, NUMBERS),
+        "orientation": st.sampled_from(
+            [None, (1, 0, 0, 0, 1, 0), (0, 1, 0, 0, 0, -1), (0, 0, 0, 0, 0, 0), (1, 0, 0, 1, 0, 0)]
+        ),
+        "spacing": st.sampled_from([None, (1.0, 1.0), (0.5, 0.5), (0.0, 1.0), (float("nan"), 1)]),
+        "traits": st.dictionaries(
+            st.sampled_from(TRAITS), st.tuples(st.sampled_from([1.0, 2.0, float("nan")]))
+        ),
+    }
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(FRAMES, min_size=1, max_size=12), st.sampled_from(["CT", "DX", "SEG"]))
+def test_any_slices_make_volumes_or_are_refused(kinds: list[dict[str, Any]], modality: str) -> None:
+    sheets = []
+    for number, kind in enumerate(kinds):
+        header = Header(
+            path=Path(str(number)), series_uid="1", instance_uid=str(number), modality=modality,
+            number=1, instance=number, description="", image_type=(), rows=4, columns=4, frames=1,
+            samples=1, photometric="MONOCHROME2", allocated=8, stored=8, high=7, signed=False,
+            syntax="", pixels=None, has_lut=False, has_groups=False,
+        )  # fmt: skip
+        frame = Frame(header=header, index=0, box=None, slope=1, intercept=0, unit="",
+                      thickness_mm=None, **kind)  # fmt: skip
+        sheets.append(frame)
+    stacks = dicom.split(Series(tuple(sheets)))
+    # Every slice is in exactly one volume.
+    numbers = sorted(frame.header.instance for stack in stacks for frame in stack.frames)
+    assert numbers == list(range(len(kinds)))
+    for stack in stacks:
+        try:
+            placed = place(stack.frames, "it", allow_gaps=True)
+        except DataError:
+            continue
+        assert sorted(map(id, placed.frames)) == sorted(map(id, stack.frames))
+        if placed.correction is None and all(frame.is_placed for frame in placed.frames):
+            # Each slice's first pixel is where its header says, within rounding of the steps.
+            for index, frame in enumerate(placed.frames):
+                assert frame.position is not None
+                found = (placed.affine @ [index, 0, 0, 1])[:3]
+                step = np.linalg.norm(placed.affine[:3, 0])
+                assert np.linalg.norm(found - frame.position) <= 0.05 * step * len(placed.frames)
