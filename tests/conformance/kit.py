@@ -94,7 +94,7 @@ CASES: dict[str, Case] = {
     "faster_rcnn": Case({"base_filters": 4, "box_cells": 3, **_FEW_BOXES}, edge=32),
     "mask_rcnn": Case({"base_filters": 4, "box_cells": 3, "mask_cells": 4, **_FEW_BOXES}, edge=32),
     "cfun": Case(
-        {"base_filters": 2, "mask_cells": 16, "mask_filters": 2, "box_cells": 3, **_FEW_BOXES},
+        {"base_filters": 2, "mask_cells": 32, "mask_filters": 2, "box_cells": 3, **_FEW_BOXES},
         edge=32,
     ),
 }

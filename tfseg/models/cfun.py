@@ -49,7 +49,8 @@ class CFUNConfig(DetectorConfig):
 
     Attributes:
         dense_units: of each dense layer of the box head.
-        mask_cells: a side of the U-Net's grid in a box; a multiple of 16.
+        mask_cells: a side of the U-Net's grid in a box; a multiple of 16, and 32 at least, so
+            that the coarsest level has more than one voxel to normalise over.
         mask_filters: of the U-Net's finest level; each of the four below has twice as many.
         mask_dropout: share of a context block's channels that are dropped in training.
     """
@@ -73,7 +74,7 @@ class CFUNConfig(DetectorConfig):
     detections: Annotated[int, Field(ge=1, le=512)] = 2
     max_objects: Annotated[int, Field(ge=1, le=255)] = 4
     dense_units: Annotated[int, Field(ge=1, le=4096)] = 128
-    mask_cells: Annotated[int, Field(ge=16, le=512, multiple_of=16)] = 32
+    mask_cells: Annotated[int, Field(ge=32, le=512, multiple_of=16)] = 32
     mask_filters: Annotated[int, Field(ge=1, le=256)] = 8
     mask_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.3
 

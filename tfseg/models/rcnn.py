@@ -6,9 +6,9 @@ ranks anchors on every level; the best boxes are read from the pyramid, classifi
 suppressed; Mask R-CNN predicts a mask of each class in each remaining box.
 
 What leaves the network is a label map like any other network's: detections drawn by falling
-score (:class:`tfseg.layers.PasteDetections`), with Mask R-CNN their masks, with Faster R-CNN
-their boxes, filled. The detections themselves are inside the graph, see
-:func:`tfseg.models.detector.detection_model`; so is what training needs.
+score, with Mask R-CNN their masks, with Faster R-CNN their boxes, filled. The detections
+themselves are inside the graph, and so is what training needs: see tfseg.models.detector. From a
+run, ``tfseg predict`` writes them, too; exports answer with the label map alone.
 
 With ``faithful=True``: ResNet-50 with frozen batch normalisation, levels of strides 4 to 32 and
 one pooled from the last for proposals, anchors of 32 to 512 voxels in 3 ratios, heads as in
