@@ -119,6 +119,19 @@ def test_modality_lut(write_series: Write, signed: bool, first: int) -> None:
     assert np.array_equal(read_volume(path).array[0], expected)
 
 
+def test_each_slice_has_its_own_modality_lut(write_series: Write) -> None:
+    stored = np.tile(np.arange(4, dtype=np.uint16), (3, 2, 1))
+
+    def each(index: int) -> dict[str, Any]:
+        item = Dataset()
+        item.add_new("LUTDescriptor", "US", [4, 0, 16])
+        item.add_new("LUTData", "US", [100 * index + entry for entry in (7, 5, 3, 1)])
+        return {"ModalityLUTSequence": Sequence([item])}
+
+    expected = np.tile([7, 5, 3, 1], (3, 2, 1)) + 100 * np.arange(3)[:, np.newaxis, np.newaxis]
+    assert np.array_equal(read_volume(write_series(stored, each=each)[0].parent).array, expected)
+
+
 def test_a_damaged_modality_lut(write_series: Write) -> None:
     item = Dataset()
     item.add_new("LUTDescriptor", "SS", [64, 0, 16])

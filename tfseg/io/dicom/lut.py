@@ -14,6 +14,8 @@ from tfseg.io.dicom.damage import damage, lenient, reason
 from tfseg.io.dicom.elements import BIG_ENDIAN, sequences
 from tfseg.io.dicom.frames import Header
 
+LUT_DTYPE: np.dtype[Any] = np.dtype(np.uint16)
+
 
 @dataclass(frozen=True)
 class ModalityLut:
@@ -27,11 +29,6 @@ class ModalityLut:
 
     table: NDArray[np.uint16]
     first: int
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Type of the values."""
-        return self.table.dtype
 
     def __call__(self, stored: NDArray[Any]) -> NDArray[np.uint16]:
         """Return the values of stored pixels."""

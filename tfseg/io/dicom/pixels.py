@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from itertools import groupby
 from typing import Any
 
@@ -17,7 +18,7 @@ from tfseg.io.dicom.codestream import checked
 from tfseg.io.dicom.damage import damage, lenient, reason
 from tfseg.io.dicom.elements import BIG_ENDIAN, DEFLATED, EXPLICIT, IMPLICIT, inflated
 from tfseg.io.dicom.frames import Frame, Header
-from tfseg.io.dicom.lut import ModalityLut
+from tfseg.io.dicom.lut import LUT_DTYPE, ModalityLut
 from tfseg.quiet import stderr_held
 
 _FLOATS = {"FloatPixelData": "f4", "DoubleFloatPixelData": "f8"}
@@ -45,16 +46,17 @@ def decode(frames: tuple[Frame, ...], what: str) -> NDArray[Any]:
     first = frames[0].header
     for frame in frames:
         _check_stored(frame, first, what)
-    lut = ModalityLut.of(first, what) if first.has_lut else None
-    scales = [(1.0, 0.0) if lut else (frame.slope, frame.intercept) for frame in frames]
+    tables = first.has_lut  # and then all have, each its own
+    scales = [(1.0, 0.0) if tables else (frame.slope, frame.intercept) for frame in frames]
     whole = all(slope.is_integer() and intercept.is_integer() for slope, intercept in scales)
-    stored = lut.dtype if lut else stored_dtype(first)
+    stored = LUT_DTYPE if tables else stored_dtype(first)
     direct = stored.kind == "f" or not whole
     kept = np.dtype(np.float32) if direct else stored
     volume = np.empty((len(frames), frames[0].rows, frames[0].columns), kept)
     ends = np.empty((len(frames), 2))
 
     def fill(slices: _Numbered) -> None:
+        lut = ModalityLut.of(slices[0][1].header, what) if tables else None
         for number, plane in _stored_planes(slices, volume, what):
             if direct:
                 slope, intercept = scales[number]
@@ -69,20 +71,15 @@ def decode(frames: tuple[Frame, ...], what: str) -> NDArray[Any]:
     # Slices of one file together: a multi-frame file or a mosaic is gone through once.
     numbered = enumerate(frames)
     files = [list(group) for _, group in groupby(numbered, lambda item: id(item[1].header))]
-    with lenient(), ThreadPoolExecutor(_workers(frames)) as pool:
+    native = all(frame.header.syntax in _NATIVE for frame in frames)
+    # Decoders of compressed pixels hold the interpreter's lock, and that of JPEG 2000 has threads
+    # of its own: more than one at a time would only contend for it.
+    workers = min(8, os.cpu_count() or 1) if native else 1
+    # pydicom, which takes a while to import, is not needed for uncompressed pixels.
+    with nullcontext() if native else lenient(), ThreadPoolExecutor(workers) as pool:
         for _ in pool.map(fill, files):
             pass
     return volume if direct else _rescaled(volume, scales, ends)
-
-
-def _workers(frames: tuple[Frame, ...]) -> int:
-    """Return how many files to decode at a time.
-
-    Decoders of compressed pixels hold the interpreter's lock, and that of JPEG 2000 has threads
-    of its own: more than one at a time would only contend for it.
-    """
-    native = all(frame.header.syntax in _NATIVE for frame in frames)
-    return min(8, os.cpu_count() or 1) if native else 1
 
 
 def stored_dtype(header: Header) -> np.dtype[Any]:
