@@ -80,26 +80,26 @@ def place(frames: tuple[Frame, ...], what: str, *, allow_gaps: bool = False) -> 
         step = (positions[-1] - positions[0]) / (count - 1)
         affine = _affine(step, row, column, first, positions[0])
         return Placement(frames, geometry.check_affine(affine, what), None, ())
-    step, origin = normal * heights[-1] / (count - 1), positions[0]
-    moves: list[tuple[_Vector, int, float] | None] = [None, None]
+    correction, origin = Correction(first.rows, first.columns, None, None, levels), positions[0]
     if tilt > _MAX_TILT_DEG:
-        spacing = first.spacing or (1.0, 1.0)
-        for axis, direction in enumerate((column, row)):
-            moves[axis] = _moves((positions - positions[0]) @ direction / spacing[axis])
-            if (move := moves[axis]) is not None:
-                origin = origin + direction * spacing[axis] * move[2]
-    correction = Correction(
-        rows=first.rows + (moves[0][1] if moves[0] else 0),
-        columns=first.columns + (moves[1][1] if moves[1] else 0),
-        row_moves=None if moves[0] is None else moves[0][0],
-        column_moves=None if moves[1] is None else moves[1][0],
-        levels=levels,
-    )
-    if tilt > _MAX_TILT_DEG:
+        correction, origin = _upright(positions, row, column, first, levels)
         said = (_tilt_text(tilt, first, correction), *said)
     _check_size(count * correction.rows * correction.columns, what)
-    affine = _affine(step, row, column, first, origin)
+    affine = _affine(normal * heights[-1] / (count - 1), row, column, first, origin)
     return Placement(frames, geometry.check_affine(affine, what), correction, said)
+
+
+def _upright(
+    positions: _Vector, row: _Vector, column: _Vector, first: Frame, levels: _Vector | None
+) -> tuple[Correction, _Vector]:
+    """Return how to shift tilted slices onto a grid at right angles, and its origin (LPS mm)."""
+    between_rows, between_columns = first.spacing or (1.0, 1.0)
+    away = positions - positions[0]
+    row_moves, more_rows, top = _moves(away @ column / between_rows)
+    column_moves, more_columns, left = _moves(away @ row / between_columns)
+    origin = positions[0] + column * between_rows * top + row * between_columns * left
+    size = first.rows + more_rows, first.columns + more_columns
+    return Correction(*size, row_moves, column_moves, levels), origin
 
 
 def _tilt_text(tilt: float, first: Frame, correction: Correction) -> str:
@@ -110,7 +110,7 @@ def _tilt_text(tilt: float, first: Frame, correction: Correction) -> str:
     )
 
 
-def _moves(offsets: _Vector) -> tuple[_Vector, int, float] | None:
+def _moves(offsets: _Vector) -> tuple[_Vector | None, int, float]:
     """Return how to shift slices along one axis onto a common grid that holds all of them.
 
     The grid ends with the last pixel of the slice that reaches furthest, as dcm2niix' does, so
@@ -120,13 +120,13 @@ def _moves(offsets: _Vector) -> tuple[_Vector, int, float] | None:
         offsets: where the first pixel of each slice lies, in pixels of the first slice.
 
     Returns:
-        For each slice the source index of the grid's first pixel, how many pixels the grid is
-        longer than a slice, and the grid's first pixel in pixels of the first slice; ``None``
-        where nothing moves.
+        For each slice the source index of the grid's first pixel, or ``None`` where nothing
+        moves; how many pixels the grid is longer than a slice; and the grid's first pixel in
+        pixels of the first slice.
     """
     longer = math.ceil(float(np.ptp(offsets)) - 1e-3)
     if longer < 1:
-        return None
+        return None, 0, 0.0
     first = float(offsets.max()) - longer
     return first - offsets, longer, first
 
