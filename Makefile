@@ -29,6 +29,7 @@ conformance: $(READY) ## the long proofs, and the table of every network's promi
 
 bench: $(READY) ## speed against named peers, where they are installed
 	$(BIN)/python benchmarks/metrics.py
+	$(BIN)/python benchmarks/network.py
 
 format: $(READY)
 	$(BIN)/ruff format .

@@ -67,10 +67,9 @@ class Source:
     def reference(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the probabilities that exports are compared to.
 
-        The network is called with a free batch size. Layers that take a shortcut for a known
-        one do not: TensorFlow's fused instance normalisation strays several times as far from
-        exact arithmetic as the written-out form (1.1e-4 against 2.6e-5 for a U-Net on a CT
-        window with much clipped air, measured against float64).
+        The network is called with a free batch size, as exports are: layers that take a shortcut
+        for a known one do not, and what the shortcut rounds otherwise is told apart from what
+        the export does.
         """
         answer = self.classifier(self.window_shape)(tf.constant(batch, tf.float32))
         return answer["probabilities"].numpy()
