@@ -300,6 +300,8 @@ class Soak:
         self.stop.set()
         for thread in threads:
             thread.join()
+        if not after:
+            raise SystemExit("the server died")
         print(
             f"soak of {seconds:.0f} s: {self.answers} answers, {self.wrong} wrong, {self.refused} "
             f"bad or broken requests, {self.newest} versions, memory {before:.0f} -> {after:.0f} "

@@ -104,6 +104,7 @@ class SavedModelServable:
             }
             for name, one in meta.signature_def.items()
         }
+        self._ranks_matter = _has_convolution(meta.graph_def)
         parameters = options.batching_of(folder)
         self._session = _open_session(meta, folder, options)
         self._batcher = parameters and Batcher(
@@ -204,6 +205,11 @@ class SavedModelServable:
                     f"Expects arg[{position}] to be "
                     f"{expected.name if expected else info.dtype} but {given.name} is provided"
                 )
+            if self._ranks_matter and info.shape is not None and value.ndim != len(info.shape):
+                raise invalid_argument(
+                    f"input {alias} must be {len(info.shape)}-dimensional: "
+                    f"[{','.join(map(str, value.shape))}]"
+                )
             feeds[info.tensor] = value
         return feeds
 
@@ -255,6 +261,16 @@ def _open_session(meta: Any, folder: Path, options: LoadOptions) -> Any:
         session.close()
         raise
     return session
+
+
+def _has_convolution(graph: Any) -> bool:
+    """Tell whether a graph convolves, in a function or not.
+
+    TensorFlow's oneDNN kernels abort the whole process when a convolution is given an array of
+    another rank, where the plain kernels refuse it. For such graphs ranks are checked first.
+    """
+    nodes = [graph.node, *(function.node_def for function in graph.library.function)]
+    return any("Conv" in node.op for part in nodes for node in part)
 
 
 def _asset_path(folder: Path, filename: str) -> str:

@@ -92,3 +92,31 @@ def test_an_asset_outside_its_version_is_refused(models_root: Path, tmp_path: Pa
     path.write_bytes(document.SerializeToString())
     with pytest.raises(StatusError, match=r"an asset must lie in .* got '\.\./\.\./secret'"):
         load_servable(folder)
+
+
+@pytest.mark.parametrize("rank", [2, 3])
+def test_a_convolution_of_another_rank_is_refused(tmp_path: Path, rank: int) -> None:
+    # oneDNN's kernels would abort the process.
+    import tensorflow as tf
+
+    from tfseg_serving.servable import load_servable
+
+    sizes = [None] * (rank + 1)
+
+    class Convolution(tf.Module):
+        def __init__(self) -> None:
+            self.kernel = tf.Variable(tf.ones([1] * rank + [2, 1]))
+
+        @tf.function(input_signature=[tf.TensorSpec([*sizes, 2], tf.float32, "x")])
+        def __call__(self, x: Any) -> dict[str, Any]:
+            return {"y": tf.nn.convolution(x, self.kernel)}
+
+    model = Convolution()
+    tf.saved_model.save(model, str(tmp_path / "1"), model.__call__)
+    servable = load_servable(tmp_path / "1")
+    for shape in ((), (1,), (2, 2), (1,) * (rank + 1), (1,) * (rank + 3)):
+        with pytest.raises(StatusError, match=rf"input x must be {rank + 2}-dimensional: \["):
+            servable.predict("serving_default", {"x": np.ones(shape, np.float32)})
+    good = np.ones((1, *[2] * rank, 2), np.float32)
+    assert servable.predict("serving_default", {"x": good})["y"].max() == 2
+    servable.close()
