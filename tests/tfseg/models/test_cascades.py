@@ -11,13 +11,13 @@ from tfseg.errors import ConfigError
 from tfseg.models import build, inference_model, model_config
 from tfseg.models.config import Stage
 
-ULTRA = {"base_filters": 4, "depth": 3}
+TWO_LEVELS = {"base_filters": 4, "depth": 2}
 TINY = {
-    "autocontext": {"base_filters": 4, "stage_options": {"depth": 3}},
-    "cascaded_vnet": {"base_filters": 4, "encoder": (1, 2, 2), "decoder": (2, 1)},
-    "cfcn": ULTRA,
-    "unet3d_two_stage": ULTRA,
-    "detect_then_segment": ULTRA,
+    "autocontext": {"base_filters": 4, "stage_options": {"depth": 2}},
+    "cascaded_vnet": {"base_filters": 4, "encoder": (1, 1), "decoder": (1,)},
+    "cfcn": TWO_LEVELS,
+    "unet3d_two_stage": TWO_LEVELS,
+    "detect_then_segment": TWO_LEVELS,
 }
 
 
@@ -36,11 +36,11 @@ def parameters(model, prefix):
 
 def tiny(name, rank=2, classes=2, **options):
     keras.utils.set_random_seed(0)
-    return build(name, (32,) * rank + (1,), classes, **TINY[name], **options)
+    return build(name, (16,) * rank + (1,), classes, **TINY[name], **options)
 
 
 def image(rank=2, batch=1):
-    return np.random.default_rng(0).normal(size=(batch, *(32,) * rank, 1)).astype(np.float32)
+    return np.random.default_rng(0).normal(size=(batch, *(16,) * rank, 1)).astype(np.float32)
 
 
 def test_cascaded_vnet_has_the_presets_networks():
@@ -117,7 +117,7 @@ def test_autocontext_adds_the_last_stages_probabilities_to_the_image():
         np.testing.assert_array_equal(given[..., :1], image())
         np.testing.assert_allclose(given[..., 1:], tf.nn.softmax(said), atol=1e-6)
     assert model.get_layer("stage2_encoder0_1_conv").input.shape[-1] == 1 + 3
-    assert last.shape == (1, 32, 32, 3)
+    assert last.shape == (1, 16, 16, 3)
 
 
 @pytest.mark.parametrize("stage", ["acnn", pytest.param("pspnet", marks=pytest.mark.slow)])
@@ -130,16 +130,16 @@ def test_any_network_can_be_a_stage(stage):
 
 @pytest.mark.parametrize("rank", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_two_stages_answer_coarsely_around_the_window(rank):
-    model = tiny("unet3d_two_stage", rank, window=(16,) * rank)
+    model = tiny("unet3d_two_stage", rank, window=(8,) * rank)
     window = model.get_layer("window").output
     wanted = [model.outputs[0], model.get_layer("coarse_resized").output, window[1]]
     answer, coarse, place = keras.Model(model.input, [*wanted])(image(rank))
-    inside = np.zeros((32,) * rank, bool)
+    inside = np.zeros((16,) * rank, bool)
     first = place.numpy()[0, :, 0].astype(int)
-    inside[tuple(slice(low, low + 16) for low in first)] = True
+    inside[tuple(slice(low, low + 8) for low in first)] = True
     np.testing.assert_array_equal(answer[0][~inside], coarse[0][~inside])
     assert not np.allclose(answer[0][inside], coarse[0][inside])
-    shut = tiny("unet3d_two_stage", rank, window=(16,) * rank, outside="background")
+    shut = tiny("unet3d_two_stage", rank, window=(8,) * rank, outside="background")
     p = tf.nn.softmax(shut(image(rank))[0]).numpy()[0]
     assert (p[~inside][:, 1] == 0).all()
     np.testing.assert_array_equal(shut(image(rank))[0][0][inside], answer[0][inside])
@@ -152,13 +152,13 @@ def test_a_window_as_large_as_the_input_shows_the_fine_network_all():
 
 
 def test_the_segmenter_sees_the_box_that_the_detector_found():
-    model = tiny("detect_then_segment", size=(16, 16), margin=0.0)
+    model = tiny("detect_then_segment", size=(8, 8), margin=0.0)
     found = keras.Model(model.input, [model.outputs[1], *model.get_layer("box").output])
     detector, cut, box = found(image())
     cells = np.argwhere(detector.numpy()[0].argmax(-1))
     low, high = cells.min(0), cells.max(0) + 1
     np.testing.assert_array_equal(box[0], np.stack([low, high - low], -1) * 2)
-    assert cut.shape == (1, 16, 16, 1)
+    assert cut.shape == (1, 8, 8, 1)
     p = tf.nn.softmax(model(image())[0]).numpy()[0, ..., 1]
     assert (np.argwhere(p > 0).min(0) == 2 * low).all()
     assert (np.argwhere(p > 0).max(0) + 1 == 2 * high).all()

@@ -171,6 +171,7 @@ def test_stages_learn_one_after_the_other_also_when_resumed(
         np.testing.assert_allclose(values, states[-1][name], rtol=1e-4, atol=1e-6, err_msg=name)
 
 
+@pytest.mark.slow
 def test_a_time_budget_reaches_every_stage(
     tfseg: Command, balls: Path, tmp_path: Path, snapshots: dict[str, int]
 ) -> None:
