@@ -82,7 +82,7 @@ CASES: dict[str, Case] = {
     "nonlocal_unet": Case({"base_filters": 4}),
     "kidnet": Case({"base_filters": 4, "depth": 4}),
     "fracnet": Case({"base_filters": 4}),
-    "han_dcnn25d": Case({"base_filters": 4, "depth": 3}),
+    "han_dcnn25d": Case({"base_filters": 4, "depth": 3, "stages": "joint"}),
     "fcn_2p5d": Case({"base_filters": 2, "fc_factor": 2, "vote": "majority"}, edge=64),
     "autocontext": Case({"base_filters": 4, "stage_options": {"depth": 3}, "stages": "joint"}),
     "cascaded_vnet": Case(

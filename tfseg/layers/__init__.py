@@ -22,7 +22,7 @@ from tfseg.layers.gated import ConcatElu, gated_residual
 from tfseg.layers.latent import AutoencoderLoss, GaussianSample
 from tfseg.layers.nonlocal_attention import GlobalAttention, global_aggregation
 from tfseg.layers.norm import InstanceNormalization, normalise
-from tfseg.layers.pooling import AdaptiveAveragePooling, pyramid_pooling
+from tfseg.layers.pooling import AdaptiveAveragePooling, AdaptiveMaxPooling, pyramid_pooling
 from tfseg.layers.region import BoxCut, CentreCut, PasteLogits, RegionGate, region_weight
 from tfseg.layers.residual import basic_block, bottleneck_block
 from tfseg.layers.resize import CropLike, LinearResize, crop_and_concat, resize_like
@@ -37,6 +37,7 @@ from tfseg.layers.views import FuseLogits
 
 __all__ = [
     "AdaptiveAveragePooling",
+    "AdaptiveMaxPooling",
     "AutoencoderLoss",
     "BoxCut",
     "ByBox",

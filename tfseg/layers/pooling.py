@@ -54,15 +54,56 @@ class AdaptiveAveragePooling(keras.layers.Layer):
         return {**super().get_config(), "bins": self.bins}
 
 
-def pyramid_pooling(x: Any, *, bins: tuple[int, ...], norm: str, activation: str, name: str) -> Any:
+@keras.saving.register_keras_serializable("tfseg")
+class AdaptiveMaxPooling(keras.layers.Layer):
+    """Max-pool (batch, [z,] y, x, c) to ``bins`` cells an axis, whatever the size.
+
+    The cells are those of :class:`AdaptiveAveragePooling`. A maximum over a box is separable,
+    so each axis is cut into its cells in turn.
+    """
+
+    def __init__(self, bins: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.bins = bins
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        for axis, size in enumerate(spatial_shape(x), start=1):
+            before = (slice(None),) * axis
+            cells = []
+            for cell in range(self.bins):
+                start, end = cell * size // self.bins, -(-(cell + 1) * size // self.bins)
+                cells.append(tf.reduce_max(x[(*before, slice(start, end))], axis, keepdims=True))
+            x = tf.concat(cells, axis)
+        return x
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        return (input_shape[0], *(self.bins,) * (len(input_shape) - 2), input_shape[-1])
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "bins": self.bins}
+
+
+_POOLINGS: dict[str, Any] = {"average": AdaptiveAveragePooling, "max": AdaptiveMaxPooling}
+
+
+def pyramid_pooling(
+    x: Any,
+    *,
+    bins: tuple[int, ...],
+    pooling: str = "average",
+    norm: str,
+    activation: str,
+    name: str,
+) -> Any:
     """Pyramid pooling module of PSPNet: pooled context at several scales, concatenated to ``x``.
 
     Each of the n ``bins`` becomes a 1x1 convolution to c / n channels, resized back; the result
     has c + n * (c // n) channels. Zhao et al. 2016, arXiv:1612.01105, section 3.2.
+    ``pooling`` is ``average`` or ``max``.
     """
     branches = [x]
     for count in bins:
-        branch = AdaptiveAveragePooling(count, name=f"{name}_pool{count}")(x)
+        branch = _POOLINGS[pooling](count, name=f"{name}_pool{count}")(x)
         branch = conv_norm_act(
             branch,
             filters=max(1, x.shape[-1] // len(bins)),

@@ -24,6 +24,7 @@ class PSPNetConfig(EncodedConfig):
     Attributes:
         output_stride: of the encoder's last stage; the logits are upsampled by it.
         bins: cells an axis of each pyramid level.
+        pooling: of the pyramid's cells: the paper compares both, and ends with ``average``.
         dropout: before the logits.
         auxiliary: train with a second head on the encoder's last stage but one.
     """
@@ -38,6 +39,7 @@ class PSPNetConfig(EncodedConfig):
 
     output_stride: Literal[2, 4, 8, 16, 32] = 4
     bins: tuple[Annotated[int, Field(ge=1, le=64)], ...] = (1, 2, 3, 6)
+    pooling: Literal["average", "max"] = "average"
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
     auxiliary: bool = True
 
@@ -53,7 +55,9 @@ def build_pspnet(
     inputs = keras.Input(input_shape, name="image")
     features = config.encode(inputs, config.output_stride)
     deep, (_, less_deep) = features.last, features.stages[-2]
-    x = pyramid_pooling(deep, bins=config.bins, name="pyramid", **config.style)
+    x = pyramid_pooling(
+        deep, bins=config.bins, pooling=config.pooling, name="pyramid", **config.style
+    )
     x = conv_norm_act(x, filters=deep.shape[-1] // 4, name="head", **config.style)
     outputs = [classify(x, inputs, num_classes, dropout=config.dropout, name="logits")]
     if config.auxiliary:

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfseg.layers import AdaptiveAveragePooling, pyramid_pooling
+from tfseg.layers import AdaptiveAveragePooling, AdaptiveMaxPooling, pyramid_pooling
 
 
-def cell_by_cell(x, bins):
+def cell_by_cell(x, bins, reduce=np.mean):
     """PyTorch's rule: cell i of n voxels is floor(i n / b) .. ceil((i + 1) n / b) - 1."""
     sizes = x.shape[1:-1]
     result = np.empty((x.shape[0], *(bins,) * len(sizes), x.shape[-1]))
@@ -21,7 +21,7 @@ def cell_by_cell(x, bins):
             for i, n in zip(cell, sizes, strict=True)
         )
         part = x[(slice(None), *box)].astype(np.float64)
-        result[(slice(None), *cell)] = part.mean(tuple(range(1, part.ndim - 1)))
+        result[(slice(None), *cell)] = reduce(part, tuple(range(1, part.ndim - 1)))
     return result
 
 
@@ -65,3 +65,15 @@ def test_pyramid_keeps_the_global_cell_under_instance_normalisation():
     model = keras.Model(inputs, out)
     dark, bright = np.zeros((1, 6, 6, 4), np.float32), np.ones((1, 6, 6, 4), np.float32)
     assert not np.allclose(model(dark)[..., 4:], model(bright)[..., 4:])
+
+
+@pytest.mark.parametrize("bins", [1, 3, 6])
+@pytest.mark.parametrize("size", [(7, 11), (2, 5), (5, 7, 3), (1, 2, 9)])
+def test_cells_take_the_maximum_of_their_voxels(size, bins):
+    x = np.random.default_rng(0).normal(size=(2, *size, 3)).astype(np.float32)
+    layer = AdaptiveMaxPooling(bins)
+    expected = cell_by_cell(x, bins, np.max).astype(np.float32)
+    np.testing.assert_array_equal(layer(x), expected)
+    assert layer.compute_output_shape(x.shape) == expected.shape
+    free = tf.TensorSpec((None,) * (len(size) + 1) + (3,))
+    np.testing.assert_array_equal(tf.function(layer, input_signature=[free])(x), expected)

@@ -61,3 +61,16 @@ def test_without_a_pyramid_it_is_the_published_dilated_fcn(backbone, parameters)
     """torchvision's fcn_resnet50 and 101: a 512-channel head on the map of 2048, and the aux."""
     model = without_numbers((473, 473, 3), 21, faithful=True, backbone=backbone, bins=())
     assert sum(int(np.prod(weight.shape)) for weight in model.trainable_weights) == parameters
+
+
+def test_the_pyramid_may_take_maxima():
+    """As many weights; each cell is the largest value of its voxels."""
+    options = {"backbone": "resnet18", "base_filters": 4, "auxiliary": False}
+    average, largest = (
+        build("pspnet", (24, 24, 1), 2, pooling=p, **options) for p in ("average", "max")
+    )
+    assert [w.path for w in average.weights] == [w.path for w in largest.weights]
+    cell = largest.get_layer("pyramid_pool1")
+    seen = keras.Model(largest.input, [cell.input, cell.output])
+    deep, pooled = seen(np.random.default_rng(0).normal(size=(1, 24, 24, 1)).astype(np.float32))
+    np.testing.assert_array_equal(pooled[0, 0, 0], np.max(deep, axis=(0, 1, 2)))
