@@ -145,6 +145,19 @@ def test_bad_json_is_a_parse_error_with_its_offset(server, body: str) -> None:
     assert " at offset: " in answer.error
 
 
+@pytest.mark.parametrize("text", ["\\ud800", "a\\uD83D", "\\udbff\\n", "\\ud800\\ud800"])
+def test_half_a_surrogate_pair_is_refused(server, text: str) -> None:
+    for body in (f'{{"instances": "{text}"}}', f'{{"{text}": 1}}', f'{{"inputs": ["{text}"]}}'):
+        answer = server.predict(body)
+        assert answer.status == 400
+        assert answer.error.startswith("JSON Parse error: ")
+
+
+def test_whole_surrogate_pairs_are_characters(server) -> None:
+    answer = server.predict('{"signature_name": "copy", "inputs": ["\\ud83d\\ude00", "\\\\ud800"]}')
+    assert json.loads(answer.body) == {"outputs": ["\U0001f600", "\\ud800"]}
+
+
 def test_whole_documents_are_quoted_in_front(server) -> None:
     body = '{"instances": 5}'
     assert server.predict(body).error == (

@@ -12,6 +12,8 @@ from tfseg_serving.status import invalid_argument
 
 _DECODER = json.JSONDecoder()
 _SPACE = re.compile(r"[ \t\n\r]*")
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 def parse_object(body: bytes) -> dict[str, Any]:
@@ -36,9 +38,26 @@ def parse_object(body: bytes) -> dict[str, Any]:
         raise invalid_argument(
             "JSON Parse error: Number too big to be stored in double."
         ) from error
+    _check_surrogates(text, start)
     if not isinstance(document, dict):
         raise invalid_argument(f"JSON Value: {quote(document)} Is not object")
     return document
+
+
+def _check_surrogates(text: str, start: int) -> None:
+    """Refuse strings with half a surrogate pair, which Python reads and UTF-8 cannot write."""
+    if not _SURROGATE.search(text, start):
+        return
+    for match in _STRING.finditer(text, start):
+        string = match.group()
+        try:
+            if _SURROGATE.search(string):
+                json.loads(string, strict=False).encode("utf-8", "surrogateescape")
+        except (UnicodeEncodeError, json.JSONDecodeError) as error:
+            offset = len(text[: match.start()].encode("utf-8", "surrogateescape"))
+            raise invalid_argument(
+                f"JSON Parse error: The surrogate pair in string is invalid. at offset: {offset}"
+            ) from error
 
 
 def _decode(text: str, start: int) -> Any:
