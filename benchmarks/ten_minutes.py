@@ -42,7 +42,7 @@ from tfseg.models import MODELS
 # families, so that a part is worth reading; eighteen of ten minutes take three hours and a half.
 NETWORKS = {
     "hippocampus": (
-        "unet3d", "vnet", "h_denseunet", "nonlocal_unet", "cascaded_vnet", "fcn_2p5d",
+        "unet3d", "vnet", "dense_unet3d", "nonlocal_unet", "cascaded_vnet", "fcn_2p5d",
         "segresnet", "kidnet", "fcn_ppm_3d",
     ),
     "drive": (
