@@ -92,7 +92,16 @@ CASES: dict[str, Case] = {
     "unet3d_two_stage": Case({"base_filters": 4, "depth": 3, "stages": "joint"}, edge=32),
     "detect_then_segment": Case({"base_filters": 4, "depth": 3, "stages": "joint"}, edge=32),
     "faster_rcnn": Case({"base_filters": 4, "box_cells": 3, **_FEW_BOXES}, edge=32),
-    "mask_rcnn": Case({"base_filters": 4, "box_cells": 3, "mask_cells": 4, **_FEW_BOXES}, edge=32),
+    "mask_rcnn": Case(
+        {
+            "base_filters": 4,
+            "box_cells": 3,
+            "mask_cells": 4,
+            "anchor_ratios": (1.0,),
+            **_FEW_BOXES,
+        },
+        edge=32,
+    ),
     "cfun": Case(
         {"base_filters": 2, "mask_cells": 32, "mask_filters": 2, "box_cells": 3, **_FEW_BOXES},
         edge=32,
