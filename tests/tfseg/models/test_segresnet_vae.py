@@ -10,6 +10,7 @@ from tfseg.errors import ConfigError
 from tfseg.losses import build_loss
 from tfseg.losses.loss import supervised_loss
 from tfseg.models import build, inference_model, model_config, model_info
+from tfseg.training.state import Progress, load_state, save_state
 
 TINY = {"base_filters": 4, "encoder": (1, 1), "decoder": (1,), "latent": 4, "code_grid": 2}
 
@@ -139,3 +140,22 @@ def test_bad_input_options_of_the_autoencoder(setting, rule, tmp_path, capfd):
 def test_the_paper_s_values_are_those_of_segresnet():
     ours, plain = (model_config(name, faithful=True) for name in ("segresnet_vae", "segresnet"))
     assert plain.model_dump().items() <= ours.model_dump().items()
+
+
+def test_a_resumed_run_draws_the_codes_of_the_uninterrupted_one(tmp_path):
+    def start():
+        keras.utils.set_random_seed(0)
+        model = build("segresnet_vae", (8, 8, 1), 2, **TINY)
+        optimizer = keras.optimizers.SGD(0.1)
+        optimizer.build(model.trainable_variables)
+        return model, optimizer
+
+    model, optimizer = start()
+    x = tf.random.stateless_normal((2, 8, 8, 1), seed=(0, 1))
+    model(x, training=True)
+    save_state(tmp_path / "last.npz", model, optimizer, Progress())
+    expected = model(x, training=True)[1].numpy()
+    again, optimizer = start()
+    load_state(tmp_path / "last.npz", again, optimizer)
+    np.testing.assert_array_equal(again(x, training=True)[1], expected)
+    assert not np.array_equal(again(x, training=True)[1], expected)
