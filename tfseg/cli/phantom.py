@@ -11,7 +11,7 @@ import click
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option(
     "--kind",
-    help="ct-abdomen (default) or mr-brain, volumes in the MSD layout; fundus, in the DRIVE layout.",
+    help="ct-abdomen (default), mr-brain (both in the MSD layout), fundus (in the DRIVE layout).",
 )
 @click.option(
     "--layout",

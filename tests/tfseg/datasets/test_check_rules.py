@@ -30,7 +30,9 @@ def test_a_clean_set(make_msd: Make) -> None:
     assert summary["shape"] == {"min": [2, 2, 2], "median": [2, 2.5, 3], "max": [2, 3, 4]}
     assert summary["spacing_mm"]["max"] == [10, 5, 2]
     # The test image holds 0 to 7; a mean of the cases' means.
-    assert summary["intensity"] == [{"channel": "CT", "min": 0, "mean": (11.5 + 3.5) / 2, "max": 23}]
+    assert summary["intensity"] == [
+        {"channel": "CT", "min": 0, "mean": (11.5 + 3.5) / 2, "max": 23}
+    ]
     organ = summary["labels"][1]
     assert organ["cases"] == 1
     assert organ["mean_voxels"] == 3
