@@ -1,11 +1,11 @@
-# The five names that people and CI use: demo, test, check, bench, conformance.
+# The names that people and CI use: demo, test, check, bench, fuzz, conformance.
 # Each makes the virtual environment first where it is missing.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test check conformance bench format clean
+.PHONY: demo test check conformance bench fuzz format clean
 
 $(READY): setup.py pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -30,6 +30,11 @@ conformance: $(READY) ## the long proofs, and the table of every network's promi
 bench: $(READY) ## speed against named peers, where they are installed
 	$(BIN)/python benchmarks/metrics.py
 	$(BIN)/python benchmarks/network.py
+	$(BIN)/python benchmarks/dicom.py
+	$(BIN)/python benchmarks/serving.py
+
+fuzz: $(READY) ## damaged DICOM files: none may crash, hang or fill the memory
+	$(BIN)/python tests/fuzz/fuzz_dicom.py --inputs 200000 --seed 10
 
 format: $(READY)
 	$(BIN)/ruff format .

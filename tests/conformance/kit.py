@@ -72,7 +72,9 @@ CASES: dict[str, Case] = {
     "fc_densenet103": Case({"base_filters": 8, "blocks": (1, 1, 2, 1, 1), "growth": 4}),
     "dense_unet3d": Case({"base_filters": 4, "depth": 3}),
     "drinet": Case({"base_filters": 8, "growth": (2, 4, 8), "norm": "batch"}),
-    "h_denseunet": Case({"base_filters": 4, "blocks_2d": (1, 2), "blocks_3d": (1, 2)}),
+    "h_denseunet": Case(
+        {"base_filters": 4, "blocks_2d": (1, 2), "blocks_3d": (1, 2), "norm": "instance"}
+    ),
     "unet3d": Case({"base_filters": 2}),
     "sulci_unet3d": Case({"base_filters": 2}),
     "unet3d_ds": Case({"base_filters": 4, "depth": 4}),

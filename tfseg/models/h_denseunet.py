@@ -7,8 +7,7 @@ features is fused by a 3D convolution into the answer ("hybrid feature fusion").
 With ``faithful=True`` it is the authors' released code: batch normalisation, scores times 250
 (the volumes are in Hounsfield units), and the long skip connections of the paper left out, as
 there; ``skips=True`` brings them back. The authors train in stages; here the three outputs are
-trained at once, with the weights 1, 1/2, 1/2 (ours). The default has skips, instance
-normalisation and plain scores.
+trained at once, with the weights 1, 1/2, 1/2 (ours). The default has skips and plain scores.
 """
 
 from __future__ import annotations
@@ -72,7 +71,8 @@ class HDenseUNetConfig(ModelConfig):
     ] = (3, 4, 12, 8)
     skips: bool = True
     score_scale: Annotated[float, Field(gt=0)] = 1.0
-    norm: Literal["instance", "batch", "none"] = "instance"
+    # By instance would be by slice here, and slices of air have no deviation to divide by.
+    norm: Literal["instance", "batch", "none"] = "batch"
     activation: Literal["relu", "leaky_relu"] = "leaky_relu"
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.3
     bias: bool = False
