@@ -6,7 +6,7 @@ the graph needs shapes that are known at run time. Channels come last everywhere
 
 from tfseg.layers.aspp import aspp
 from tfseg.layers.attention import attention_gate, squeeze_excite
-from tfseg.layers.bilinear import CropAt, LinearKernel, LinearScale, ZeroMargin, linear_deconv
+from tfseg.layers.bilinear import CropAt, LinearKernel, LinearScale, linear_deconv
 from tfseg.layers.box import SoftBox
 from tfseg.layers.conv import activate, conv, conv_norm_act, downsample, transposed_conv
 from tfseg.layers.dense import dense_block, norm_act_conv
@@ -20,6 +20,7 @@ from tfseg.layers.detection import (
 )
 from tfseg.layers.gated import ConcatElu, gated_residual
 from tfseg.layers.latent import AutoencoderLoss, GaussianSample
+from tfseg.layers.margin import ZeroMargin
 from tfseg.layers.nonlocal_attention import GlobalAttention, global_aggregation
 from tfseg.layers.norm import InstanceNormalization, normalise
 from tfseg.layers.pooling import AdaptiveAveragePooling, AdaptiveMaxPooling, pyramid_pooling

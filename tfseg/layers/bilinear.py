@@ -60,31 +60,6 @@ class CropAt(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("tfseg")
-class ZeroMargin(keras.layers.Layer):
-    """Surround (batch, [z,] y, x, c) by ``margin`` voxels of zeros.
-
-    Keras' own layer may not stand before a padded 3D convolution: TensorFlow's graph optimiser
-    merges the two with oneDNN and forgets the convolution's own padding. It does not look for
-    the operator that is used here.
-    """
-
-    def __init__(self, margin: int, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.margin = margin
-
-    def call(self, x: tf.Tensor) -> tf.Tensor:
-        margins = [(0, 0), *[(self.margin, self.margin)] * rank_of(x), (0, 0)]
-        return tf.pad(x, margins, constant_values=tf.zeros((), x.dtype))
-
-    def compute_output_shape(self, input_shape: Any) -> Any:
-        spatial = (size and size + 2 * self.margin for size in input_shape[1:-1])
-        return (input_shape[0], *spatial, input_shape[-1])
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "margin": self.margin}
-
-
-@keras.saving.register_keras_serializable("tfseg")
 class LinearScale(keras.layers.Layer):
     """Resize (batch, [z,] y, x, c) linearly by ``factor`` along each axis.
 

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from tfseg.errors import ConfigError
+from tfseg.layers.margin import ZeroMargin
 from tfseg.layers.norm import normalise
 from tfseg.layers.shape import rank_of
 
@@ -180,8 +181,9 @@ def downsample(
 def _pad(x: Any, margin: Sequence[int], *, name: str) -> Any:
     if not any(margin):
         return x
-    layer = keras.layers.ZeroPadding2D if rank_of(x) == 2 else keras.layers.ZeroPadding3D
-    return layer(tuple((size, size) for size in margin), name=name)(x)
+    if rank_of(x) == 3:
+        return ZeroMargin(margin, name=name)(x)
+    return keras.layers.ZeroPadding2D(tuple((size, size) for size in margin), name=name)(x)
 
 
 def _per_axis(value: Size, rank: int) -> tuple[int, ...]:

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal
 
-import keras
-
-from tfseg.layers import conv_norm_act, downsample, rank_of
+from tfseg.layers import ZeroMargin, conv_norm_act, downsample
 from tfseg.models.backbones.classifier import (
     BackboneConfig,
     build_classifier,
@@ -48,8 +46,7 @@ def build_alexnet(
     def body(x: Any) -> Any:
         style = config.style("alexnet")
         prefix = style.prefix
-        pad = keras.layers.ZeroPadding2D if rank_of(x) == 2 else keras.layers.ZeroPadding3D
-        x = pad(2, name=f"{prefix}pad")(x)
+        x = ZeroMargin(2, name=f"{prefix}pad")(x)
         x = conv_norm_act(
             x,
             filters=style.width(64),
