@@ -80,7 +80,7 @@ def test_it_is_frozen():
         (with_value(patchsize=1), r"patchsize: Extra inputs are not permitted; got 1"),
         (with_value(orientation="RAS"), r"orientation: .*'SPL'; got 'RAS'"),
         (with_value(version=2), r"version: .*1; got 2"),
-        (channel(kind="minmax"), r"kind.* 'minmax'"),
+        (channel(kind="minmux"), r"kind.* 'minmux'"),
         (channel(kind="scale", scale=0), r"scale.scale: .*greater than 0; got 0"),
         (
             channel(kind="clip_zscore", low=5, high=5, mean=0, std=1),

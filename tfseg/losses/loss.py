@@ -233,7 +233,7 @@ def supervised_loss(
     for index, (logits, weight) in enumerate(zip(outputs, weights, strict=False)):
         if not weight:
             continue
-        if logits.shape.rank == 1:
+        if len(logits.shape) == 1:
             own.append(weight * logits)
             continue
         used.append(weight)

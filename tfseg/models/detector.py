@@ -43,7 +43,7 @@ class DetectorConfig(ModelConfig):
         proposals: boxes that are classified.
         detections: at most, in one patch.
         proposal_overlap: intersection over union above which the worse proposal is dropped.
-        overlap: the same for detections of one class.
+        detection_overlap: the same for detections of one class.
         score_threshold: detections below count nothing.
         box_cells: a side of what the box head reads.
         max_objects: of a training patch; its largest ones.
@@ -61,7 +61,7 @@ class DetectorConfig(ModelConfig):
     proposals: Annotated[int, Field(ge=1, le=4096)] = 64
     detections: Annotated[int, Field(ge=1, le=512)] = 16
     proposal_overlap: _Share = 0.7
-    overlap: _Share = 0.5
+    detection_overlap: _Share = 0.5
     score_threshold: Annotated[float, Field(ge=0, lt=1)] = 0.05
     box_cells: Annotated[int, Field(ge=1, le=64)] = 7
     max_objects: Annotated[int, Field(ge=1, le=255)] = 16
@@ -199,7 +199,7 @@ def detect(
     }
     logits = keras.layers.Dense(classes, name="box_classes", **final)(x)
     deltas = keras.layers.Dense(classes * 2 * rank_of(image), name="box_deltas", **final)(x)
-    return Detections(config.detections, config.overlap, name="detections")(
+    return Detections(config.detections, config.detection_overlap, name="detections")(
         [logits, deltas, proposals, image]
     )
 

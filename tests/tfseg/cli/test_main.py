@@ -61,7 +61,7 @@ def test_debug_shows_the_traceback(monkeypatch, error):
     [
         (["trian"], "unknown command 'trian'. Did you mean train or "),
         (["models", "--jsno"], "No such option '--jsno'"),
-        (["models", "extra"], "unexpected extra argument (extra)"),
+        (["losses", "dice", "extra"], "unexpected extra argument (extra)"),
         (["predict", "model"], "Missing argument 'INPUT...'"),
         (["plan"], "Missing argument 'DATA'"),
         (["plan", "x", "--dims", "4"], "'4' is not one of '2', '3'"),

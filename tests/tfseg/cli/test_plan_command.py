@@ -58,7 +58,7 @@ def other_grid(data):
 
 BAD = {
     "no folder": (lambda data: None, ["{data}/gone"], "gone"),
-    "no data set": (lambda data: (data / "dataset.json").unlink(), ["{data}"], "data"),
+    "no data set": (lambda data: None, ["{data}/imagesTr"], "no known data set layout"),
     "no foreground": (no_foreground, ["{data}"], "no case has a foreground voxel"),
     "grids differ": (other_grid, ["{data}"], "case case_1: image and label must lie on one grid"),
     "cut image": (
@@ -74,7 +74,7 @@ BAD = {
     "label outside": (
         lambda data: edit(data, labels={"0": "background", "2": "organ"}),
         ["{data}"],
-        "label values must be among the declared [0, 2]",
+        "label values must be among 0, 2; it has 1",
     ),
     "channels": (
         lambda data: edit(data, modality={"0": "CT", "1": "PET"}),

@@ -6,12 +6,13 @@ import pytest
 
 import tfseg.layers
 from tfseg.layers.norm import InstanceNormalization
-from tfseg.layers.pooling import AdaptiveAveragePooling
+from tfseg.layers.pooling import AdaptiveAveragePooling, AdaptiveMaxPooling
 from tfseg.layers.resize import CropLike, LinearResize
 
 CASES = {
     InstanceNormalization: lambda x, small: InstanceNormalization(epsilon=1e-3)(x),
     AdaptiveAveragePooling: lambda x, small: AdaptiveAveragePooling(3)(x),
+    AdaptiveMaxPooling: lambda x, small: AdaptiveMaxPooling(3)(x),
     LinearResize: lambda x, small: LinearResize()([small, x]),
     CropLike: lambda x, small: CropLike()([x, small]),
 }

@@ -310,6 +310,7 @@ def test_it_can_be_descended(name):
     assert last < first - 1e-4 * abs(first)
 
 
+@pytest.mark.slow
 def test_two_replicas_are_one():
     """Loss and gradient at the same global batch, overlap per image and over the whole batch."""
     script = Path(__file__).with_name("replicas_script.py")

@@ -136,7 +136,7 @@ def test_other_networks_are_no_detectors(name):
         ({"proposals": 65}, r"proposals must be at most candidates=64; got 65"),
         ({"anchor_scales": ()}, r"anchor_scales: .*at least 1 item"),
         ({"anchor_ratios": (0,)}, r"anchor_ratios.0: .*greater than 0; got 0"),
-        ({"overlap": 1.0}, r"overlap: .*less than 1; got 1.0"),
+        ({"detection_overlap": 1.0}, r"detection_overlap: .*less than 1; got 1.0"),
         ({"levels": 5}, r"levels: .*less than or equal to 4; got 5"),
         ({"norm": "layer"}, r"norm: .*'frozen'; got 'layer'"),
     ],

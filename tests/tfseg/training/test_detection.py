@@ -175,6 +175,7 @@ MASK_RCNN = (
 )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_command_trains_a_detector(tfseg, balls, tmp_path):
     code, out, err = tfseg("train", "--data", balls, "--run", "run", *MASK_RCNN, "--json")
     assert code == 0, err

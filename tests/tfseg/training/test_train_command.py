@@ -49,7 +49,7 @@ def test_a_run_leaves_everything_behind(
     assert "ball_" not in (run / "manifest.json").read_text()  # no case names in artifacts
 
 
-@pytest.mark.parametrize("model", ["unet", "pspnet"])
+@pytest.mark.parametrize("model", ["unet", pytest.param("pspnet", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("dims", [2, 3])
 def test_each_network_trains_in_each_rank(
     tfseg: Command, balls: Path, model: str, dims: int
