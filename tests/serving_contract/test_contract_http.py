@@ -76,14 +76,18 @@ def test_with_the_flag_every_answer_has_cors_headers(launch, scale_base) -> None
 
 def test_gzipped_bodies_are_inflated(server) -> None:
     for encoding in ("gzip", "GZIP", "x-gzip", "deflate, gzip"):
-        answer = server.send("POST", PREDICT, gzip.compress(BODY), {"Content-Encoding": encoding})
+        answer = server.send(
+            "POST", PREDICT, gzip.compress(BODY, mtime=0), {"Content-Encoding": encoding}
+        )
         if encoding == "GZIP" and answer.status == 400:
             continue  # whether the token's case counts is not known
         assert answer.body == GOOD, encoding
 
 
 @pytest.mark.parametrize(
-    "body", [b"no gzip", gzip.compress(BODY)[:-6], gzip.compress(bytes(101 << 20))]
+    "body",
+    [b"no gzip", gzip.compress(BODY, mtime=0)[:-6], gzip.compress(bytes(101 << 20), mtime=0)],
+    ids=["no gzip", "cut", "huge"],
 )
 def test_what_cannot_be_inflated_is_an_empty_document(server, body: bytes) -> None:
     answer = server.send("POST", PREDICT, body, {"Content-Encoding": "gzip"})
