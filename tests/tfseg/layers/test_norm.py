@@ -1,4 +1,4 @@
-"""Instance normalisation against its definition in float64, in both of its forms."""
+"""Instance normalisation against its definition in float64, in each of its forms."""
 
 import keras
 import numpy as np
@@ -50,6 +50,21 @@ def test_each_sample_and_channel_is_normalised_alone(shape, known_batch):
     layer, x, gamma, beta = layer_and_input(shape)
     call = layer if known_batch else with_unknown_batch(layer, x)
     np.testing.assert_allclose(call(x).numpy(), by_definition(x, gamma, beta), atol=1e-5)
+
+
+@SHAPES
+def test_training_normalises_alike(shape):
+    layer, x, gamma, beta = layer_and_input(shape)
+    found = layer(x, training=True).numpy()
+    np.testing.assert_allclose(found, by_definition(x, gamma, beta), atol=1e-5)
+
+
+def test_training_of_a_million_voxels_is_as_far_off_as_is_said():
+    """The variance is 3e-4 off, an answer half of that, and z reaches 10."""
+    x, _ = a_million_voxels()
+    layer = InstanceNormalization()
+    layer.build(x.shape)
+    np.testing.assert_allclose(layer(x, training=True), by_definition(x, 1, 0), atol=5e-3)
 
 
 @SHAPES
@@ -125,13 +140,18 @@ def test_a_second_gradient_is_refused_not_wrong():
         outer.gradient(slope, image)
 
 
-@pytest.mark.parametrize("known_batch", [True, False])
+@pytest.mark.parametrize("form", ["training", "known batch", "unknown batch"])
 @pytest.mark.parametrize("shape", [(2, 3, 5, 2), (2, 3, 2, 4, 2)], ids=["2d", "3d"])
-def test_the_gradient_is_the_quotient_of_small_differences(shape, known_batch):
+def test_the_gradient_is_the_quotient_of_small_differences(shape, form):
     layer, x, gamma, beta = layer_and_input(shape)
     weight = np.random.default_rng(1).normal(size=shape)
     image = tf.constant(x)
-    call = layer if known_batch else with_unknown_batch(layer, x)
+    calls = {
+        "training": lambda image: layer(image, training=True),
+        "known batch": layer,
+        "unknown batch": with_unknown_batch(layer, x),
+    }
+    call = calls[form]
     with tf.GradientTape() as tape:
         tape.watch(image)
         loss = tf.reduce_sum(call(image) * tf.constant(weight, tf.float32))
@@ -164,6 +184,15 @@ def test_the_gradient_keeps_half_precision_and_computes_in_float32():
     dx = wide - wide.mean(axes, keepdims=True) - z * (wide * z).mean(axes, keepdims=True)
     np.testing.assert_allclose(found[0], dx / x.astype(np.float64).std(axes), atol=5e-3)
     np.testing.assert_allclose(found[1], (wide * z).sum((0, *axes)), rtol=1e-3)
+
+
+def test_half_precision_has_float32_statistics_in_training_too():
+    x = (200 + np.random.default_rng(3).normal(size=(2, 64, 64, 3))).astype(np.float16)
+    layer = InstanceNormalization(dtype="mixed_float16")
+    layer.build(x.shape)
+    answer = layer(tf.constant(x), training=True)
+    assert answer.dtype == tf.float16
+    np.testing.assert_allclose(answer, by_definition(x, 1, 0), atol=3e-3)
 
 
 @pytest.mark.parametrize("known_batch", [True, False])

@@ -97,14 +97,14 @@ class InstanceNormalization(_InstanceNormalization):
             else np.zeros(channels, np.float32)
         )
 
-    def call(self, x: tf.Tensor) -> tf.Tensor:
+    def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
         rank = len(x.shape)
         axis = self.axis % rank
         if axis == rank - 1:
-            return super().call(x)
+            return super().call(x, training)
         others = [i for i in range(rank) if i != axis]
         last = [*others, axis]
-        return tf.transpose(super().call(tf.transpose(x, last)), np.argsort(last))
+        return tf.transpose(super().call(tf.transpose(x, last), training), np.argsort(last))
 
     def get_config(self) -> dict[str, Any]:
         return {
