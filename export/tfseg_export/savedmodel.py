@@ -41,8 +41,6 @@ def write(folder: Path, source: Source, settings: Settings) -> dict[str, str]:
         root,
         str(folder),
         signatures={"serving_default": root.classify, "segment": root.segment},
-        # What is served is not trained: the layers' own gradients would double the graph.
-        options=tf.saved_model.SaveOptions(experimental_custom_gradients=False),
     )
     extra = folder / EXTRA
     extra.mkdir()
