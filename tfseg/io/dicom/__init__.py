@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +37,7 @@ __all__ = [
     "read",
     "scan_tree",
     "split",
+    "the_volume",
 ]
 
 _log = logging.getLogger(__name__)
@@ -115,9 +118,40 @@ def read(path: str | os.PathLike[str], series_uid: str | None = None) -> Volume:
             (see :func:`load`).
     """
     path = Path(path)
+    with the_volume(path, series_uid) as (stack, left_out, tree):
+        try:
+            loaded = load(stack)
+        except DataError as error:
+            raise DataError(f"{path}: {error}{_damaged_text(tree)}") from error
+        for other in left_out:
+            _log.warning("%s: left out: %s", path, other.refusal)
+        for said in loaded.cautions:
+            _log.warning("%s: %s: %s", path, stack.name, said)
+        for broken in tree.unreadable:
+            _log.warning("%s: skipped damaged file %s: %s", path, broken.path, broken.reason)
+        return loaded.volume
+
+
+@contextmanager
+def the_volume(
+    path: Path, series_uid: str | None = None
+) -> Iterator[tuple[Stack, tuple[Stack, ...], Tree]]:
+    """Yield the slices of the one volume of a folder, a zip or a file.
+
+    The files are there while the block runs: those of a zip are unpacked and removed again.
+
+    Args:
+        path: as for :func:`read`.
+        series_uid: SeriesInstanceUID of the series to read where there are several.
+
+    Yields:
+        The volume, the refused ones beside it, and all that was found.
+
+    Raises:
+        DataError: no DICOM there, or several volumes and none chosen.
+    """
     with opened(path) as source:
         tree = scan_tree(source)
-        damaged = _damaged_text(tree)
         if not tree.series:
             if source.is_file() and not tree.unreadable:
                 raise DataError(
@@ -126,7 +160,7 @@ def read(path: str | os.PathLike[str], series_uid: str | None = None) -> Volume:
                 )
             raise DataError(
                 f"{path}: a DICOM image series is needed; found {tree.skipped} files, none of "
-                f"them DICOM{damaged}."
+                f"them DICOM{_damaged_text(tree)}."
             )
         chosen = [one for one in tree.series if series_uid in {None, one.uid}]
         if not chosen:
@@ -145,18 +179,7 @@ def read(path: str | os.PathLike[str], series_uid: str | None = None) -> Volume:
             )
         if not usable:
             raise DataError(f"{path}: {stacks[0].refusal}")
-        try:
-            loaded = load(usable[0])
-        except DataError as error:
-            raise DataError(f"{path}: {error}{damaged}") from error
-        for stack in stacks:
-            if stack.refusal is not None:
-                _log.warning("%s: left out: %s", path, stack.refusal)
-        for said in loaded.cautions:
-            _log.warning("%s: %s: %s", path, usable[0].name, said)
-        for broken in tree.unreadable:
-            _log.warning("%s: skipped damaged file %s: %s", path, broken.path, broken.reason)
-        return loaded.volume
+        yield usable[0], tuple(stack for stack in stacks if stack.refusal is not None), tree
 
 
 def _damaged_text(tree: Tree) -> str:
