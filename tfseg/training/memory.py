@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tfseg.errors import ConfigError
+from tfseg.layers import SliceStacks
 
 # Activations are kept for the backward pass, their gradients beside them, and a convolution's
 # workspace on top. An estimate, within a factor of about two of the peaks seen with both
@@ -18,12 +19,25 @@ _BYTES = 4
 
 def training_bytes(model: Any, batch_size: int) -> int:
     """Estimate the bytes of one training step: activations, weights, gradients, moments."""
+    slices = _slices(model)
     voxels = 0
     for layer in model.layers:
         for node in layer._inbound_nodes:
-            voxels += sum(math.prod(output.shape[1:]) for output in node.outputs)
+            for output in node.outputs:
+                samples = slices if len(output.shape) == 4 else 1
+                voxels += samples * math.prod(output.shape[1:])
     weights = sum(math.prod(variable.shape) for variable in model.variables)
     return _BYTES * (_COPIES * voxels * batch_size + 4 * weights)
+
+
+def _slices(model: Any) -> int:
+    """Return how many slices of a volume stand in the place of one sample; 1 without slices."""
+    counts = [
+        model.input_shape[1 + layer.axis]
+        for layer in model.layers
+        if isinstance(layer, SliceStacks)
+    ]
+    return max(counts, default=1)
 
 
 def _machine_bytes() -> int:

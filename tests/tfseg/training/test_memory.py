@@ -6,6 +6,7 @@ import keras
 import pytest
 
 from tfseg.errors import ConfigError
+from tfseg.layers import SliceStacks, SlicesToVolume
 from tfseg.training import memory
 
 
@@ -17,6 +18,14 @@ def _network() -> keras.Model:
 def test_counts_activations_and_weights() -> None:
     # 64 voxels in, 128 out, three copies, batch 5; 2 weights and 2 biases, four copies; 4 bytes.
     assert memory.training_bytes(_network(), 5) == 4 * (3 * (64 + 128) * 5 + 4 * 4)
+
+
+def test_counts_every_slice_of_a_volume() -> None:
+    inputs = keras.Input((5, 4, 4, 1))
+    filtered = keras.layers.Conv2D(2, 1, use_bias=False)(SliceStacks(reach=1)(inputs))
+    model = keras.Model(inputs, SlicesToVolume()((filtered, inputs)))
+    # 80 voxels in, 3 and 2 channels of them as slices, 2 as a volume; 6 weights.
+    assert memory.training_bytes(model, 1) == 4 * (3 * 80 * (1 + 3 + 2 + 2) + 4 * 6)
 
 
 def test_refuses_what_the_machine_cannot_hold(monkeypatch: pytest.MonkeyPatch) -> None:
