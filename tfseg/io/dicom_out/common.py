@@ -1,0 +1,107 @@
+"""What all objects of a result share: identifiers, and the patient and study of their source."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from tfseg.io.dicom.damage import lenient
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+MANUFACTURER = "tfseg"
+# Type 2 of Patient, General Study and Frame of Reference: present, perhaps empty (PS3.3 C.7.1.1,
+# C.7.2.1, C.7.4.1).
+_TYPE_2 = (
+    "PatientID", "PatientName", "PatientBirthDate", "PatientSex", "StudyID", "StudyDate",
+    "StudyTime", "AccessionNumber", "ReferringPhysicianName", "PositionReferenceIndicator",
+)  # fmt: skip
+_OTHERS = (
+    "SpecificCharacterSet", "StudyInstanceUID", "StudyDescription", "PatientAge", "PatientSize",
+    "PatientWeight", "PatientIdentityRemoved", "DeidentificationMethod",
+    "DeidentificationMethodCodeSequence", "FrameOfReferenceUID", "TimezoneOffsetFromUTC",
+    "ClinicalTrialSponsorName", "ClinicalTrialProtocolID", "ClinicalTrialProtocolName",
+    "ClinicalTrialSiteID", "ClinicalTrialSiteName", "ClinicalTrialSubjectID",
+    "ClinicalTrialSubjectReadingID", "ClinicalTrialTimePointID", "ClinicalTrialTimePointDescription",
+    "ClinicalTrialCoordinatingCenterName",
+)  # fmt: skip
+# Values that are not as PS3.5 6.2 has them would make the result invalid: they become empty.
+_FORMS = {
+    "PatientBirthDate": r"\d{8}",
+    "StudyDate": r"\d{8}",
+    "StudyTime": r"([01]\d|2[0-3])([0-5]\d([0-5]\d(\.\d{1,6})?)?)?",
+    "PatientSex": "[MFO]",
+    "PatientAge": r"\d{3}[DWMY]",
+}
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """When a result was made and of what: the same stamp gives the same identifiers.
+
+    Attributes:
+        when: date and time that the objects bear.
+        entropy: text that names the result: its source, its model and its voxels.
+    """
+
+    when: datetime
+    entropy: str
+
+    @classmethod
+    def now(cls, *entropy: str | bytes) -> Stamp:
+        """Return the stamp of a result that is made now."""
+        digest = hashlib.sha256()
+        for part in entropy:
+            digest.update(part.encode() if isinstance(part, str) else part)
+        return cls(datetime.now(), digest.hexdigest())
+
+    def uid(self, *what: str) -> str:
+        """Return an identifier of one thing in the result; see PS3.5 B.2 for its form."""
+        from pydicom.uid import generate_uid
+
+        return str(generate_uid(entropy_srcs=[self.when.isoformat(), self.entropy, *what]))
+
+    @property
+    def date(self) -> str:
+        """DICOM's date, YYYYMMDD."""
+        return self.when.strftime("%Y%m%d")
+
+    @property
+    def time(self) -> str:
+        """DICOM's time, HHMMSS.FFFFFF."""
+        return self.when.strftime("%H%M%S.%f")
+
+
+def identity(header: Dataset) -> Dataset:
+    """Return patient, study and frame of reference of a source, for the objects made from it.
+
+    DICOM files a result with its patient and study by these alone. Elements that must be there
+    are there, empty where the source lacks them or where the value is no date, time or sex; no
+    private element is copied. A source without a frame of reference gets one of its own, derived
+    from its SeriesInstanceUID.
+    """
+    from pydicom import Dataset
+    from pydicom.uid import generate_uid
+
+    result = Dataset()
+    with lenient():
+        for keyword in (*_TYPE_2, *_OTHERS):
+            value = header.get(keyword)
+            if value is None or value == "" or _is_malformed(keyword, value):
+                if keyword in _TYPE_2:
+                    setattr(result, keyword, "")
+                continue
+            setattr(result, keyword, value)
+        if not result.get("FrameOfReferenceUID"):
+            series = str(header.SeriesInstanceUID)
+            result.FrameOfReferenceUID = generate_uid(entropy_srcs=["frame of reference", series])
+    return result
+
+
+def _is_malformed(keyword: str, value: object) -> bool:
+    form = _FORMS.get(keyword)
+    return form is not None and re.fullmatch(form, str(value)) is None
