@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,20 +12,18 @@ from tfseg.datasets import examples
 from tfseg.datasets.base import Adapter, Case, Dataset
 from tfseg.datasets.reading import (
     binary,
-    check_ids,
+    colour_pictures,
     find,
     label_path,
     one_channel,
-    read_masks,
     read_picture,
+    read_picture_masks,
 )
 from tfseg.errors import DataError
 from tfseg.io import read_volume
 from tfseg.volume import Volume
 
-_RGB = ("R", "G", "B")
-_VESSEL = ("background", "vessel")
-_CUP = ("background", "disc", "cup")  # the cup lies inside the disc
+_CUP = ("disc", "cup")  # the cup lies inside the disc
 
 
 def _stare_files(root: Path) -> list[Path]:
@@ -43,17 +42,7 @@ def open_stare(root: Path) -> Dataset:
         stem = image.name.split(".")[0]
         label = image.parents[1] / "labels-ah" / image.name.replace(".ppm", ".ah.ppm")
         cases.append(Case(stem, image, label))
-    return Dataset(
-        name="STARE",
-        adapter="stare",
-        root=root,
-        dims=2,
-        modalities=_RGB,
-        labels=_VESSEL,
-        cases=check_ids(root, cases),
-        read_image=read_picture,
-        read_label=lambda case: read_masks(case, allow_2d=True),
-    )
+    return colour_pictures(root, "stare", "STARE", ("vessel",), cases, read_picture_masks)
 
 
 def example_stare(root: Path, cases: int, rng: np.random.Generator) -> None:
@@ -84,17 +73,7 @@ def open_chase(root: Path) -> Dataset:
             split = "train" if len(cases) < _CHASE_TRAINING else "test"
             label = image.with_name(f"{image.stem}_1stHO.png")
             cases.append(Case(image.stem, image, label, split=split, group=matched[1]))
-    return Dataset(
-        name="CHASE_DB1",
-        adapter="chasedb1",
-        root=root,
-        dims=2,
-        modalities=_RGB,
-        labels=_VESSEL,
-        cases=check_ids(root, cases),
-        read_image=read_picture,
-        read_label=lambda case: read_masks(case, allow_2d=True),
-    )
+    return colour_pictures(root, "chasedb1", "CHASE_DB1", ("vessel",), cases, read_picture_masks)
 
 
 def example_chase(root: Path, cases: int, rng: np.random.Generator) -> None:
@@ -127,17 +106,7 @@ def open_drishti(root: Path) -> Dataset:
             disc = maps.get(image.stem)
             cup = disc.with_name(f"{image.stem}_cupsegSoftmap.png") if disc else None
             cases.append(Case(image.stem, image, disc, split=split, parts=(cup,) if cup else ()))
-    return Dataset(
-        name="Drishti-GS",
-        adapter="drishti_gs",
-        root=root,
-        dims=2,
-        modalities=_RGB,
-        labels=_CUP,
-        cases=check_ids(root, cases),
-        read_image=read_picture,
-        read_label=_read_soft_maps,
-    )
+    return colour_pictures(root, "drishti_gs", "Drishti-GS", _CUP, cases, _read_soft_maps)
 
 
 def _read_soft_maps(case: Case) -> Volume:
@@ -191,17 +160,8 @@ def open_rim_one(root: Path) -> Dataset:
             raise DataError(f"{disc}: its photograph Stereo Images/{matched[1]}.jpg is missing.")
         cup = disc.with_name(f"{matched[1]}-Cup-exp1.png")
         cases.append(Case(matched[1], images[0], disc, parts=(cup,)))
-    return Dataset(
-        name="RIM-ONE r3",
-        adapter="rim_one",
-        root=root,
-        dims=2,
-        modalities=_RGB,
-        labels=_CUP,
-        cases=check_ids(root, cases),
-        read_image=_read_left,
-        read_label=_read_left_masks,
-    )
+    pictures = colour_pictures(root, "rim_one", "RIM-ONE r3", _CUP, cases, _read_left_masks)
+    return replace(pictures, read_image=_read_left)
 
 
 def _read_left(case: Case) -> Volume:

@@ -10,49 +10,20 @@ import numpy as np
 
 from tfseg.datasets import examples
 from tfseg.datasets.base import Adapter, Case, Dataset
-from tfseg.datasets.reading import (
-    check_ids,
-    find,
-    label_path,
-    one_channel,
-    read_masks,
-    read_picture,
-)
-from tfseg.io import read_volume
+from tfseg.datasets.reading import colour_pictures, find, read_objects, read_picture_masks
 from tfseg.volume import Volume
 
-_RGB = ("R", "G", "B")
 
-
-def _binary_set(
+def _pictures(
     root: Path,
     adapter: str,
     name: str,
     label: str,
     cases: list[Case],
-    read_label: Callable[[Case], Volume],
+    read_label: Callable[[Case], Volume] = read_picture_masks,
 ) -> Dataset:
-    return Dataset(
-        name=name,
-        adapter=adapter,
-        root=root,
-        dims=2,
-        modalities=_RGB,
-        labels=("background", label),
-        cases=check_ids(root, sorted(cases, key=lambda case: (case.split == "test", case.id))),
-        read_image=read_picture,
-        read_label=read_label,
-    )
-
-
-def _read_mask(case: Case) -> Volume:
-    return read_masks(case, allow_2d=True)
-
-
-def _read_instances(case: Case) -> Volume:
-    path = label_path(case)
-    volume = read_volume(path)
-    return volume.with_array((one_channel(volume, path) > 0).astype(np.uint8))
+    in_order = sorted(cases, key=lambda case: (case.split == "test", case.id))
+    return colour_pictures(root, adapter, name, (label,), in_order, read_label)
 
 
 def recognises_isic(root: Path) -> bool:
@@ -74,7 +45,7 @@ def open_isic(root: Path) -> Dataset:
         if split == "train" and label is None:
             label = image.with_name(f"{image.stem}_segmentation.png")  # check names it as missing
         cases.append(Case(image.stem, image, label, split=split))
-    return _binary_set(root, "isic2017", "ISIC 2017", "lesion", cases, _read_mask)
+    return _pictures(root, "isic2017", "ISIC 2017", "lesion", cases)
 
 
 def example_isic(root: Path, cases: int, rng: np.random.Generator) -> None:
@@ -107,7 +78,7 @@ def open_dermofit(root: Path) -> Dataset:
         stem = label.stem.removesuffix("mask")
         if _DERMOFIT.fullmatch(stem):
             cases.append(Case(stem, label.with_name(f"{stem}.png"), label))
-    return _binary_set(root, "dermofit", "Dermofit", "lesion", cases, _read_mask)
+    return _pictures(root, "dermofit", "Dermofit", "lesion", cases)
 
 
 def example_dermofit(root: Path, cases: int, rng: np.random.Generator) -> None:
@@ -132,7 +103,7 @@ def open_glas(root: Path) -> Dataset:
         stem = label.stem.removesuffix("_anno")
         split = "train" if stem.startswith("train_") else "test"
         cases.append(Case(stem, label.with_name(f"{stem}.bmp"), label, split=split))
-    return _binary_set(root, "glas", "GlaS", "gland", cases, _read_instances)
+    return _pictures(root, "glas", "GlaS", "gland", cases, read_objects)
 
 
 def example_glas(root: Path, cases: int, rng: np.random.Generator) -> None:
@@ -157,7 +128,7 @@ def open_all_idb(root: Path) -> Dataset:
         for image in find(root, "**/Im*_[01].jpg")
         if "masks" not in image.parts and image.stem in masks
     ]
-    return _binary_set(root, "all_idb1", "ALL-IDB1", "leukocyte", cases, _read_mask)
+    return _pictures(root, "all_idb1", "ALL-IDB1", "leukocyte", cases)
 
 
 def example_all_idb(root: Path, cases: int, rng: np.random.Generator) -> None:

@@ -6,14 +6,14 @@ one mask a structure. Adapters give these functions the tables; the checks are m
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tfseg.datasets.base import Case
+from tfseg.datasets.base import Case, Dataset
 from tfseg.errors import DataError
 from tfseg.io import read_volume
 from tfseg.volume import Volume
@@ -49,6 +49,28 @@ def check_ids(root: Path, cases: Sequence[Case]) -> tuple[Case, ...]:
                 "Remove one of them."
             )
     return tuple(cases)
+
+
+def colour_pictures(
+    root: Path,
+    adapter: str,
+    name: str,
+    structures: tuple[str, ...],
+    cases: Sequence[Case],
+    read_label: Callable[[Case], Volume],
+) -> Dataset:
+    """Return a data set of colour pictures in which ``structures`` are labelled 1, 2, ..."""
+    return Dataset(
+        name=name,
+        adapter=adapter,
+        root=root,
+        dims=2,
+        modalities=("R", "G", "B"),
+        labels=("background", *structures),
+        cases=check_ids(root, cases),
+        read_image=read_picture,
+        read_label=read_label,
+    )
 
 
 def read_image(case: Case) -> Volume:
@@ -147,6 +169,22 @@ def to_classes(stored: NDArray[Any], classes: Mapping[int, int], path: Path) -> 
             f"{int(wrong.sum())} voxels. Correct the label map or declare the value."
         )
     return np.array([classes[int(value)] for value in values], np.uint8)[index]
+
+
+def read_objects(case: Case) -> Volume:
+    """Read a map of numbered objects: every one of them is class 1.
+
+    Raises:
+        DataError: unreadable, or several channels.
+    """
+    path = label_path(case)
+    volume = read_volume(path)
+    return volume.with_array((one_channel(volume, path) > 0).astype(np.uint8))
+
+
+def read_picture_masks(case: Case) -> Volume:
+    """Read masks as :func:`read_masks`, from pictures."""
+    return read_masks(case, allow_2d=True)
 
 
 def read_masks(case: Case, *, allow_2d: bool = False) -> Volume:

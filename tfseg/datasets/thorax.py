@@ -19,6 +19,7 @@ from tfseg.datasets.reading import (
     read_gray,
     read_image,
     read_masks,
+    read_objects,
 )
 from tfseg.errors import DataError
 from tfseg.io import read_volume
@@ -180,14 +181,8 @@ def open_ribfrac(root: Path) -> Dataset:
         labels=("background", "fracture"),
         cases=check_ids(root, cases),
         read_image=read_image,
-        read_label=_read_instances,
+        read_label=read_objects,
     )
-
-
-def _read_instances(case: Case) -> Volume:
-    path = label_path(case)
-    volume = read_volume(path, allow_2d=False)
-    return volume.with_array((one_channel(volume, path) > 0).astype(np.uint8))
 
 
 def example_ribfrac(root: Path, cases: int, rng: np.random.Generator) -> None:
