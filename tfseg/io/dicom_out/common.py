@@ -21,14 +21,15 @@ _TYPE_2 = (
     "StudyTime", "AccessionNumber", "ReferringPhysicianName", "PositionReferenceIndicator",
 )  # fmt: skip
 _OTHERS = (
-    "SpecificCharacterSet", "StudyInstanceUID", "StudyDescription", "PatientAge", "PatientSize",
-    "PatientWeight", "PatientIdentityRemoved", "DeidentificationMethod",
-    "DeidentificationMethodCodeSequence", "FrameOfReferenceUID", "TimezoneOffsetFromUTC",
-    "ClinicalTrialSponsorName", "ClinicalTrialProtocolID", "ClinicalTrialProtocolName",
-    "ClinicalTrialSiteID", "ClinicalTrialSiteName", "ClinicalTrialSubjectID",
-    "ClinicalTrialSubjectReadingID", "ClinicalTrialTimePointID", "ClinicalTrialTimePointDescription",
+    "StudyInstanceUID", "StudyDescription", "PatientAge", "PatientSize", "PatientWeight",
+    "PatientIdentityRemoved", "DeidentificationMethod", "DeidentificationMethodCodeSequence",
+    "FrameOfReferenceUID", "TimezoneOffsetFromUTC", "ClinicalTrialSponsorName",
+    "ClinicalTrialProtocolID", "ClinicalTrialProtocolName", "ClinicalTrialSiteID",
+    "ClinicalTrialSiteName", "ClinicalTrialSubjectID", "ClinicalTrialSubjectReadingID",
+    "ClinicalTrialTimePointID", "ClinicalTrialTimePointDescription",
     "ClinicalTrialCoordinatingCenterName",
 )  # fmt: skip
+CHARACTER_SET = "ISO_IR 192"  # UTF-8: it holds every name, whatever the source is written in
 # Values that are not as PS3.5 6.2 has them would make the result invalid: they become empty.
 _FORMS = {
     "PatientBirthDate": r"\d{8}",
@@ -88,6 +89,7 @@ def identity(header: Dataset) -> Dataset:
     from pydicom.uid import generate_uid
 
     result = Dataset()
+    result.SpecificCharacterSet = CHARACTER_SET
     with lenient():
         for keyword in (*_TYPE_2, *_OTHERS):
             value = header.get(keyword)
@@ -95,7 +97,8 @@ def identity(header: Dataset) -> Dataset:
                 if keyword in _TYPE_2:
                     setattr(result, keyword, "")
                 continue
-            setattr(result, keyword, value)
+            # As text: a name keeps the bytes of its own character set otherwise.
+            setattr(result, keyword, str(value) if keyword.endswith("Name") else value)
         if not result.get("FrameOfReferenceUID"):
             series = str(header.SeriesInstanceUID)
             result.FrameOfReferenceUID = generate_uid(entropy_srcs=["frame of reference", series])
@@ -105,3 +108,15 @@ def identity(header: Dataset) -> Dataset:
 def _is_malformed(keyword: str, value: object) -> bool:
     form = _FORMS.get(keyword)
     return form is not None and re.fullmatch(form, str(value)) is None
+
+
+def text(value: str, most: int = 64) -> str:
+    """Return a string as DICOM's LO and SH hold it: one line, no backslash, not too long."""
+    printable = "".join(one if one.isprintable() and one != "\\" else " " for one in value)
+    return " ".join(printable.split())[:most].strip()
+
+
+def series_number(header: Dataset) -> int:
+    """Return the number of a result's series: that of its source after 1000."""
+    found = str(header.get("SeriesNumber") or "")
+    return 1000 + (int(found) % 1_000_000 if found.isdecimal() else 0)

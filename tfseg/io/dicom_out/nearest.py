@@ -25,17 +25,13 @@ def nearest(
     """
     result = np.zeros((*shape, *array.shape[3:]), array.dtype)
     index = np.linalg.inv(affine) @ target  # index in shape -> index in array
-    if _axes_agree(index[:3, :3], shape):
-        _fill_by_axis(array, index, result)
+    axes = _axes_between(index[:3, :3], shape)
+    if axes is not None:
+        _fill_by_axis(array, index, axes, result)
         return result
     y, x = np.meshgrid(np.arange(shape[1]), np.arange(shape[2]), indexing="ij")
     for z in range(shape[0]):  # one plane at a time bounds the memory
-        place = [
-            np.floor(row[0] * z + row[1] * y + row[2] * x + row[3] + 0.5 + _ROUNDING).astype(
-                np.intp
-            )
-            for row in index[:3]
-        ]
+        place = [_whole(row[0] * z + row[1] * y + row[2] * x + row[3]) for row in index[:3]]
         inside = np.logical_and.reduce(
             [(one >= 0) & (one < size) for one, size in zip(place, array.shape, strict=False)]
         )
@@ -43,19 +39,30 @@ def nearest(
     return result
 
 
-def _axes_agree(matrix: NDArray[np.float64], shape: tuple[int, int, int]) -> bool:
-    """Tell whether axis k of one grid runs along axis k of the other, all through ``shape``."""
-    off = matrix - np.diag(np.diag(matrix))
-    return bool((np.abs(off) @ np.array(shape) < _ROUNDING).all())
+def _whole(index: NDArray[np.float64]) -> NDArray[np.intp]:
+    return np.floor(index + (0.5 + _ROUNDING)).astype(np.intp)
 
 
-def _fill_by_axis(array: NDArray[Any], index: Affine, result: NDArray[Any]) -> None:
-    chosen, kept = [], []
-    for axis in range(3):
-        place = np.floor(
-            index[axis, axis] * np.arange(result.shape[axis]) + index[axis, 3] + 0.5 + _ROUNDING
-        ).astype(np.intp)
-        inside = np.flatnonzero((place >= 0) & (place < array.shape[axis]))
-        kept.append(inside)
+def _axes_between(
+    matrix: NDArray[np.float64], shape: tuple[int, int, int]
+) -> NDArray[np.intp] | None:
+    """Return along which axis of the target each axis of the array runs; ``None`` if oblique."""
+    axes = np.argmax(np.abs(matrix), axis=1)
+    off = np.abs(matrix) * np.array(shape)
+    off[np.arange(3), axes] = 0
+    agree = len(set(axes.tolist())) == 3 and bool((off.sum(axis=1) < _ROUNDING).all())
+    return axes if agree else None
+
+
+def _fill_by_axis(
+    array: NDArray[Any], index: Affine, axes: NDArray[np.intp], result: NDArray[Any]
+) -> None:
+    chosen: list[NDArray[np.intp]] = []
+    kept: list[NDArray[np.intp]] = [np.empty(0, np.intp)] * 3
+    for own, other in enumerate(axes.tolist()):
+        place = _whole(index[own, other] * np.arange(result.shape[other]) + index[own, 3])
+        inside = np.flatnonzero((place >= 0) & (place < array.shape[own]))
+        kept[other] = inside
         chosen.append(place[inside])
-    result[np.ix_(*kept)] = array[np.ix_(*chosen)]
+    order = (*np.argsort(axes).tolist(), *range(3, array.ndim))
+    result[np.ix_(*kept)] = array[np.ix_(*chosen)].transpose(order)

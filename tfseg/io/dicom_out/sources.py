@@ -57,6 +57,8 @@ class Source:
         slices: in the volume's order, along the normal of the slices.
         rows, columns: size of a slice.
         placed: whether the header says where the slices are; a projection is not in space.
+        orientation: ImageOrientationPatient of the first slice, as written there.
+        spacing_mm: PixelSpacing of the first slice, between rows and between columns.
         grid_affine: of the volume that :func:`tfseg.io.read_volume` returns.
         grid_shape: (z, y, x) of it.
         corrected: what the reader corrected, to say; empty where the volume has the slices as
@@ -69,6 +71,8 @@ class Source:
     rows: int
     columns: int
     placed: bool
+    orientation: tuple[float, ...]
+    spacing_mm: tuple[float, float]
     grid_affine: Affine = field(repr=False)
     grid_shape: tuple[int, int, int]
     corrected: tuple[str, ...]
@@ -127,6 +131,7 @@ def read_source(path: str | os.PathLike[str]) -> Source:
                 headers[frame.header.path] = _header(path, frame)
     first, correction = placed.frames[0], placed.correction
     rows, columns, count = first.rows, first.columns, len(placed.frames)
+    spacing = first.spacing or (1.0, 1.0)
     even = correction is None or correction.levels is None
     if correction is not None:
         rows, columns = correction.rows, correction.columns
@@ -146,6 +151,8 @@ def read_source(path: str | os.PathLike[str]) -> Source:
         rows=first.rows,
         columns=first.columns,
         placed=first.is_placed,
+        orientation=first.orientation or (1.0, 0.0, 0.0, 0.0, 1.0, 0.0),
+        spacing_mm=(spacing[0], spacing[1]),
         grid_affine=placed.affine,
         grid_shape=(count, rows, columns),
         corrected=() if correction is None else placed.decisions,
