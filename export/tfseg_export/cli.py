@@ -15,28 +15,29 @@ import click
     "format_name",
     required=True,
     metavar="FORMAT",
-    help="savedmodel (TensorFlow Serving), onnx, tensorrt, tflite, or openvino.",
+    help="savedmodel (TensorFlow Serving), onnx, tensorrt, tflite, openvino, or triton (a model "
+    "repository for Triton and OpenVINO Model Server).",
 )
 @click.option(
     "-o",
     "--out",
-    default="exports",
-    show_default=True,
     type=click.Path(path_type=Path),
-    help="Folder that takes NAME/VERSION (SavedModel) or NAME-FORMAT.",
+    help="Folder that takes NAME/VERSION (savedmodel, triton) or NAME-FORMAT.  [default: exports; "
+    "for triton exports/triton]",
 )
 @click.option("--name", help="Name of the exported model; default: the network's.")
 @click.option(
     "--version",
     type=int,
     metavar="N",
-    help="SavedModel version; default: the next free one. One that exists is never replaced.",
+    help="Version of a savedmodel or for triton; default: the next free one. One that exists is "
+    "never replaced.",
 )
 @click.option(
     "--precision",
     metavar="P",
     help="fp32 (default) or, for all but savedmodel, fp16: convolutions in half precision (onnx, "
-    "tensorrt) or weights stored in it (tflite, openvino).",
+    "tensorrt, triton) or weights stored in it (tflite, openvino).",
 )
 @click.option(
     "--compute-capability",
@@ -44,15 +45,22 @@ import click
     help="GPUs to compile a TensorRT engine for, such as sm80,sm86,sm89; default: every one "
     "that the installed TensorRT can compile this network for.",
 )
+@click.option(
+    "--accelerator",
+    metavar="A",
+    help="What Triton shall run the graph with on GPUs: tensorrt, compiled when the model is "
+    "loaded; default: ONNX Runtime's own kernels.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def export(
     run: Path,
     format_name: str,
-    out: Path,
+    out: Path | None,
     name: str | None,
     version: int | None,
     precision: str | None,
     compute_capability: str | None,
+    accelerator: str | None,
     as_json: bool,
 ) -> None:
     """Export RUN (default: runs/latest) to run elsewhere.
@@ -72,6 +80,7 @@ def export(
         version=version,
         precision=precision,
         capabilities=tuple(capability.strip() for capability in capabilities),
+        accelerator=accelerator,
         say=note if sys.stderr.isatty() else lambda message: None,
     )
     if as_json:

@@ -6,11 +6,15 @@
 3. it measures its own parity on those very files: ``measure(folder, source, settings, windows)``;
 4. ``parity.json`` and the manifest ``tfseg.json`` with the digest of every file join them;
 5. the folder is renamed to its final name. Nothing of that name exists before.
+
+A server takes up a new version at once, so a version that fails its parity gets no number: it is
+set aside as ``<version>.failed``, which servers pass over.
 """
 
 from __future__ import annotations
 
 import importlib
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,8 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from tfseg.errors import ConfigError, ParityError
-from tfseg.files import atomic_path, write_json
-from tfseg_export.formats import Settings, settings
+from tfseg.files import atomic_path, write_json, write_text
+from tfseg_export.formats import FORMATS, Settings, settings
 
 PARITY_FILE = "parity.json"
 
@@ -49,12 +53,13 @@ class Artifact:
 def export_run(
     run: str | Path,
     format: str,
-    out: str | Path = "exports",
+    out: str | Path | None = None,
     *,
     name: str | None = None,
     version: int | None = None,
     precision: str | None = None,
     capabilities: tuple[str, ...] = (),
+    accelerator: str | None = None,
     say: Callable[[str], None] = lambda message: None,
 ) -> Artifact:
     """Export a run's best network.
@@ -62,11 +67,13 @@ def export_run(
     Args:
         run: run folder.
         format: a name of :data:`tfseg_export.FORMATS`.
-        out: folder that takes ``<name>/<version>`` or ``<name>-<format>``.
+        out: folder that takes ``<name>/<version>`` or ``<name>-<format>``; default ``exports``,
+            for Triton ``exports/triton``.
         name: of the model; default the network's.
-        version: of a SavedModel; default the next free one.
+        version: of a SavedModel or a model for Triton; default the next free one.
         precision: ``fp32`` or, where the format offers it, ``fp16``.
         capabilities: GPU compute capabilities of a TensorRT engine; empty means all.
+        accelerator: ``tensorrt``: Triton shall compile the graph by it on GPUs.
         say: called with one line before each long step.
 
     Raises:
@@ -75,7 +82,13 @@ def export_run(
         ParityError: the artifact does not reproduce the network. It is kept for study, marked
             as failed, and refused by every reader.
     """
-    chosen = settings(format, precision=precision, version=version, capabilities=capabilities)
+    chosen = settings(
+        format,
+        precision=precision,
+        version=version,
+        capabilities=capabilities,
+        accelerator=accelerator,
+    )
     if name is not None:
         _check_name(name)
 
@@ -89,8 +102,11 @@ def export_run(
     say(f"Loading {run}")
     source = load_source(run)
     name = name or source.manifest.model
-    target = _target(Path(out), name, chosen)
+    target = _target(Path(chosen.format.out if out is None else out), name, chosen)
     exporter = importlib.import_module(chosen.format.module)
+    shared: dict[Path, str] = {}
+    if chosen.format.has_shared:
+        shared = exporter.beside(target.parent, source, chosen)
     with atomic_path(target) as folder:
         folder.mkdir()
         say(f"Writing {chosen.format.title}")
@@ -101,12 +117,16 @@ def export_run(
         write_json(notes / PARITY_FILE, parity)
         source.manifest.model_copy(
             update={
-                "format": chosen.format.name,
+                "format": chosen.format.opened_as or chosen.format.name,
                 "versions": {**source.manifest.versions, **versions},
                 "files": digest_files(folder),
                 "parity": parity,
             }
         ).save(notes)
+        if chosen.format.versioned and not parity["passed"]:
+            raise _parity_error(_set_aside(folder, target), parity)
+        for path, text in shared.items():
+            write_text(path, text)
     artifact = Artifact(
         path=target,
         format=chosen.format.name,
@@ -115,11 +135,23 @@ def export_run(
         parity=parity,
     )
     if not parity["passed"]:
-        raise ParityError(
-            f"{target} does not reproduce its network: {parity['verdict']}. It is marked as "
-            f"failed and nothing opens it; {PARITY_FILE} in it has the figures."
-        )
+        raise _parity_error(target, parity)
     return artifact
+
+
+def _parity_error(target: Path, parity: dict[str, Any]) -> ParityError:
+    return ParityError(
+        f"{target} does not reproduce its network: {parity['verdict']}. It is marked as "
+        f"failed and nothing opens it; {PARITY_FILE} in it has the figures."
+    )
+
+
+def _set_aside(folder: Path, target: Path) -> Path:
+    """Move a version that failed to a name that no server takes for a version."""
+    aside = target.with_name(f"{target.name}.failed")
+    with atomic_path(aside) as place:
+        os.rename(folder, place)
+    return aside
 
 
 def _check_name(name: str) -> None:
@@ -135,6 +167,7 @@ def _target(out: Path, name: str, chosen: Settings) -> Path:
     if chosen.format.versioned:
         base = out / name
         taken = _versions(base)
+        _refuse_mixture(base, taken, chosen)
         version = chosen.version or max(taken, default=0) + 1
         if version in taken:
             raise ConfigError(
@@ -151,6 +184,21 @@ def _target(out: Path, name: str, chosen: Settings) -> Path:
             "Choose another --name or output folder."
         )
     return target
+
+
+def _refuse_mixture(base: Path, taken: set[int], chosen: Settings) -> None:
+    """Refuse a model's folder whose versions are of another versioned format."""
+    from tfseg.artifact import FILE_NAME
+
+    for other in FORMATS.values():
+        if not other.versioned or other is chosen.format:
+            continue
+        if any((base / str(one) / other.manifest_folder / FILE_NAME).is_file() for one in taken):
+            raise ConfigError(
+                f"the versions of a model must be of one format, since a server takes the highest; "
+                f"{base} holds {other.name}, and this is {chosen.format.name}. Choose another "
+                "output folder."
+            )
 
 
 def _versions(base: Path) -> set[int]:

@@ -18,10 +18,14 @@ class Format:
             see :mod:`tfseg_export.export`.
         precisions: the first is the default. What ``fp16`` is made half precision differs: see
             the format's module.
-        versioned: the artifact is a version under the model's folder, as TensorFlow Serving
-            wants it; others lie beside it as ``<name>-<format>``.
+        versioned: the artifact is a version under the model's folder, as model servers want it;
+            others lie beside it as ``<name>-<format>``.
         takes_capabilities: it is compiled for GPU compute capabilities.
+        accelerators: that the server may be told to run it with.
         manifest_folder: where in the artifact its manifest and parity report lie.
+        opened_as: the format that its manifest names, where it wraps an artifact of another.
+        out: the folder that it is written to unless another is given.
+        has_shared: the versions share files, which the module's ``beside(...)`` returns.
     """
 
     name: str
@@ -30,7 +34,11 @@ class Format:
     precisions: tuple[str, ...] = ("fp32",)
     versioned: bool = False
     takes_capabilities: bool = False
+    accelerators: tuple[str, ...] = ()
     manifest_folder: str = "."
+    opened_as: str | None = None
+    out: str = "exports"
+    has_shared: bool = False
 
 
 FORMATS: dict[str, Format] = {
@@ -63,6 +71,18 @@ FORMATS: dict[str, Format] = {
             module="tfseg_export.openvino",
             precisions=("fp32", "fp16"),
         ),
+        Format(
+            name="triton",
+            title="Triton repository",
+            module="tfseg_export.triton",
+            precisions=("fp32", "fp16"),
+            versioned=True,
+            accelerators=("tensorrt",),
+            opened_as="onnx",
+            # Triton takes every folder of a repository for a model.
+            out="exports/triton",
+            has_shared=True,
+        ),
     )
 }
 
@@ -76,12 +96,14 @@ class Settings:
         version: of a versioned format; ``None`` takes the next free one.
         capabilities: GPU compute capabilities such as ``sm89``; empty means every one that the
             installed library can compile this network for.
+        accelerator: that the server is told to run it with, or ``None``.
     """
 
     format: Format
     precision: str
     version: int | None
     capabilities: tuple[str, ...]
+    accelerator: str | None
 
 
 def settings(
@@ -90,6 +112,7 @@ def settings(
     precision: str | None = None,
     version: int | None = None,
     capabilities: tuple[str, ...] = (),
+    accelerator: str | None = None,
 ) -> Settings:
     """Check the options of an export.
 
@@ -109,7 +132,8 @@ def settings(
         )
     if version is not None and not entry.versioned:
         raise ConfigError(
-            f"only SavedModels have versions; got version {version} for {entry.title}. "
+            "only SavedModels and models for Triton have versions; got version "
+            f"{version} for {entry.title}. "
             "Leave it out, or choose another name."
         )
     if version is not None and version < 1:
@@ -119,7 +143,14 @@ def settings(
             f"compute capabilities are for TensorRT engines; got {','.join(capabilities)} for "
             f"{entry.title}. Leave them out."
         )
-    return Settings(entry, precision, version, capabilities)
+    if accelerator is not None and accelerator not in entry.accelerators:
+        offering = [other for other, known in FORMATS.items() if accelerator in known.accelerators]
+        elsewhere = f" {accelerator} is offered by {_listed(offering)}." if offering else ""
+        raise ConfigError(
+            f"{entry.title} takes {' or '.join(entry.accelerators) or 'no accelerator'}; got "
+            f"accelerator {accelerator!r}.{elsewhere} Leave --accelerator out."
+        )
+    return Settings(entry, precision, version, capabilities, accelerator)
 
 
 def _listed(names: list[str]) -> str:

@@ -78,7 +78,7 @@ BAD_OPTIONS = {
     "no format": ([], ["--format"]),
     "fp16 for a SavedModel": (
         ["--format", "savedmodel", "--precision", "fp16"],
-        ["exported as fp32", "'fp16'", "offered by onnx, tensorrt, tflite and openvino"],
+        ["exported as fp32", "'fp16'", "offered by onnx, tensorrt, tflite, openvino and triton"],
     ),
     "int8": (["--format", "onnx", "--precision", "int8"], ["fp32 or fp16", "'int8'"]),
     "int8 for TensorFlow Lite": (
