@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -199,3 +200,49 @@ def serve_fake(tmp_path: Path) -> Iterator[Callable[..., tuple[Server, FakeServa
         if servable.gate is not None:
             servable.gate.set()
         server.stop()
+
+
+# --- certificates
+
+
+def _openssl(folder: Path, *arguments: str) -> None:
+    subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A root, and a server's and a client's certificate of it."""
+    folder = tmp_path_factory.mktemp("tls")
+    curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+    _openssl(
+        folder, "req", "-x509", *curve, "-keyout", "ca.key", "-out", "ca.pem", "-days", "2",
+        "-subj", "/CN=test root",
+    )  # fmt: skip
+    (folder / "names").write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\n")
+    for name in ("server", "client"):
+        _openssl(
+            folder, "req", "-new", *curve, "-keyout", f"{name}.key", "-out", f"{name}.csr",
+            "-subj", f"/CN={name}",
+        )  # fmt: skip
+        _openssl(
+            folder, "x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key",
+            "-CAcreateserial", "-days", "2", "-extfile", "names", "-out", f"{name}.pem",
+        )  # fmt: skip
+    return folder
+
+
+@pytest.fixture
+def ssl_config(certificates: Path) -> Callable[..., Path]:
+    """Write TF-Serving's ``SSLConfig`` with those certificates; return its path."""
+
+    def write(path: Path, *, verify: bool) -> Path:
+        texts = {
+            "server_key": "server.key",
+            "server_cert": "server.pem",
+            "custom_ca": "ca.pem",
+        }
+        lines = [f"{name}: {(certificates / file).read_text()!r}" for name, file in texts.items()]
+        path.write_text("\n".join([*lines, f"client_verify: {str(verify).lower()}"]))
+        return path
+
+    return write

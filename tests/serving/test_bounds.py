@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import ssl
-import subprocess
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -243,43 +242,6 @@ def test_an_endless_head_is_refused(serve_fake) -> None:
 # --- certificates
 
 
-def _openssl(folder: Path, *arguments: str) -> None:
-    subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A root, and a server's and a client's certificate of it."""
-    folder = tmp_path_factory.mktemp("tls")
-    curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
-    _openssl(
-        folder, "req", "-x509", *curve, "-keyout", "ca.key", "-out", "ca.pem", "-days", "2",
-        "-subj", "/CN=test root",
-    )  # fmt: skip
-    (folder / "names").write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\n")
-    for name in ("server", "client"):
-        _openssl(
-            folder, "req", "-new", *curve, "-keyout", f"{name}.key", "-out", f"{name}.csr",
-            "-subj", f"/CN={name}",
-        )  # fmt: skip
-        _openssl(
-            folder, "x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key",
-            "-CAcreateserial", "-days", "2", "-extfile", "names", "-out", f"{name}.pem",
-        )  # fmt: skip
-    return folder
-
-
-def _ssl_config(folder: Path, path: Path, *, verify: bool) -> Path:
-    texts = {
-        "server_key": "server.key",
-        "server_cert": "server.pem",
-        "custom_ca": "ca.pem",
-    }
-    lines = [f"{name}: {(folder / file).read_text()!r}" for name, file in texts.items()]
-    path.write_text("\n".join([*lines, f"client_verify: {str(verify).lower()}"]))
-    return path
-
-
 def _https_get(url: str, context: ssl.SSLContext) -> int:
     import urllib.request
 
@@ -288,8 +250,10 @@ def _https_get(url: str, context: ssl.SSLContext) -> int:
 
 
 @pytest.mark.parametrize("verify", [False, True])
-def test_tls_and_client_certificates(serve_fake, certificates, tmp_path, verify: bool) -> None:
-    tls = tls_from_file(_ssl_config(certificates, tmp_path / "ssl.config", verify=verify))
+def test_tls_and_client_certificates(
+    serve_fake, certificates, ssl_config, tmp_path, verify: bool
+) -> None:
+    tls = tls_from_file(ssl_config(tmp_path / "ssl.config", verify=verify))
     server, _ = serve_fake(tls=tls)
     assert server.rest_url.startswith("https://")
     assert server.grpc_url.startswith("grpcs://")

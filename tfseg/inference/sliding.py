@@ -7,6 +7,8 @@ only the overlap is kept. Full-size class probabilities never exist.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -27,7 +29,9 @@ def slabs(image: NDArray[np.float32], network: Network, plan: Plan) -> Iterator[
 
     Args:
         image: prepared input (z, y, x, c).
-        network: (1, [z,] y, x, c) of exactly the plan's patch size -> probabilities.
+        network: (1, [z,] y, x, c) of exactly the plan's patch size -> probabilities. One with a
+            method ``stream(batches)`` is asked through that: it answers the windows in their
+            order and may work on several at once.
         plan: patch size and overlap. A 2D network gets one slice at a time.
     """
     window = (1,) * (3 - plan.dims) + plan.patch_size
@@ -43,17 +47,18 @@ def slabs(image: NDArray[np.float32], network: Network, plan: Plan) -> Iterator[
     ]
     crop = tuple(slice(low, low + extent) for low, extent in zip(before, size, strict=True))
     open_slab = np.zeros((window[0], *padded.shape[1:3], plan.num_classes), np.float32)
+    answers = getattr(network, "stream", partial(map, network))(
+        _batches(padded, window, starts, plan.dims)
+    )
     for index, z in enumerate(starts[0]):
         for row, y in enumerate(starts[1]):
             for column, x in enumerate(starts[2]):
-                part = padded[z : z + window[0], y : y + window[1], x : x + window[2]]
-                batch = part if plan.dims == 2 else part[np.newaxis]
                 weight = (
                     weights[0][index][:, np.newaxis, np.newaxis]
                     * weights[1][row][:, np.newaxis]
                     * weights[2][column]
                 )
-                answer = _ask(network, batch, plan.num_classes).reshape(*window, -1)
+                answer = _checked(next(answers), plan).reshape(*window, -1)
                 target = open_slab[:, y : y + window[1], x : x + window[2]]
                 target += answer * weight[..., np.newaxis]
         last = index + 1 == len(starts[0])
@@ -123,9 +128,17 @@ def probability_array(
     return full if shape is None else resample_linear(full, shape)
 
 
-def _ask(network: Network, batch: NDArray[np.float32], classes: int) -> NDArray[np.float32]:
-    answer = network(np.ascontiguousarray(batch))
-    wanted = (*batch.shape[:-1], classes)
+def _batches(
+    padded: NDArray[np.float32], window: tuple[int, ...], starts: list[list[int]], dims: int
+) -> Iterator[NDArray[np.float32]]:
+    """Yield every window as a batch of one, in order of z, then y, then x."""
+    for z, y, x in product(*starts):
+        part = padded[z : z + window[0], y : y + window[1], x : x + window[2]]
+        yield np.ascontiguousarray(part if dims == 2 else part[np.newaxis])
+
+
+def _checked(answer: NDArray[np.float32], plan: Plan) -> NDArray[np.float32]:
+    wanted = (1, *plan.patch_size, plan.num_classes)
     if answer.shape != wanted:
         raise ConfigError(
             f"a network must answer {wanted} for a window of the plan, one probability a voxel and "

@@ -8,6 +8,9 @@ generated classes import TensorFlow (7 s), because a second definition of
 cross without a copy: a decoded array is a view of the message's bytes.
 
 Maps are written in key order, so equal requests are equal bytes.
+
+KServe's protocol has a module of its own, :mod:`tfseg_serving.wire.kserve`, since its messages
+share no names with these.
 """
 
 from tfseg_serving.wire.data_types import (

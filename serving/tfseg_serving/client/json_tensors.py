@@ -1,0 +1,147 @@
+"""Tensors and signatures as JSON: what TF-Serving's REST side takes and answers."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tfseg.errors import ConfigError
+from tfseg_serving import wire
+from tfseg_serving.wire import Signature, TensorInfo
+
+_BLOCK = 1 << 16
+
+
+def signature_from_json(document: Any) -> Signature:
+    """Return a SignatureDef that came as JSON.
+
+    Raises:
+        KeyError, TypeError, ValueError, AttributeError: it is none.
+    """
+
+    def tensors(infos: Any) -> dict[str, TensorInfo]:
+        return {
+            name: TensorInfo(
+                wire.data_type_named(info["dtype"]),
+                None
+                if info["tensor_shape"]["unknown_rank"]
+                else tuple(int(dim["size"]) for dim in info["tensor_shape"]["dim"]),
+                info.get("name", ""),
+            )
+            for name, info in infos.items()
+        }
+
+    return Signature(
+        tensors(document["inputs"]), tensors(document["outputs"]), document["method_name"]
+    )
+
+
+def predict_body(
+    signature: str, inputs: Mapping[str, NDArray[Any]], known: Signature
+) -> Iterator[bytes]:
+    """Yield the request in blocks, in column form.
+
+    Args:
+        signature: its name.
+        inputs: by name.
+        known: the same signature as the server tells it.
+
+    Raises:
+        ConfigError: floats for an input that takes integers.
+    """
+    yield f'{{"signature_name":{json.dumps(signature)},"inputs":{{'.encode()
+    for position, (name, array) in enumerate(inputs.items()):
+        yield f"{',' if position else ''}{json.dumps(name)}:".encode()
+        expected = known.inputs.get(name)
+        if expected and expected.dtype in wire.DATA_TYPES:
+            # JSON tells 1 from 1.0: integers are written as such for integer inputs only.
+            whole = wire.DATA_TYPES[expected.dtype].numpy.kind in "iu"
+            if whole and array.dtype.kind == "f":
+                raise ConfigError(
+                    f"input {name!r} takes {wire.DATA_TYPES[expected.dtype].name}; "
+                    f"got {array.dtype}. Convert it first."
+                )
+        yield from _json_array(array)
+    yield b"}}"
+
+
+def _json_array(array: NDArray[Any]) -> Iterator[bytes]:
+    if array.dtype.kind in "SUO":
+        yield json.dumps(_base64_objects(array)).encode()
+    elif array.size <= _BLOCK:
+        yield _json_block(array)
+    else:
+        parts = array if array.ndim > 1 else np.split(array, range(_BLOCK, len(array), _BLOCK))
+        for position, part in enumerate(parts):
+            yield b"," if position else b"["
+            if array.ndim > 1:
+                yield from _json_array(part)
+            else:
+                yield _numbers(part)
+        yield b"]"
+
+
+def _json_block(array: NDArray[Any]) -> bytes:
+    """Return a small array as JSON; floats with as few digits as read back exactly."""
+    if array.dtype.kind != "f" or not array.size:
+        return json.dumps(array.tolist(), separators=(",", ":")).encode()
+    texts = _numbers(array.reshape(-1)).decode().split(",")
+    for size in reversed(array.shape):
+        texts = [f"[{','.join(texts[at : at + size])}]" for at in range(0, len(texts), size)]
+    return texts[0].encode()
+
+
+def joined(pieces: Iterator[bytes]) -> list[bytes]:
+    """Return the same bytes in pieces of about a MiB, each one call to the socket."""
+    blocks: list[bytes] = []
+    waiting: list[bytes] = []
+    size = 0
+    for piece in pieces:
+        waiting.append(piece)
+        size += len(piece)
+        if size >= 1 << 20:
+            blocks.append(b"".join(waiting))
+            waiting, size = [], 0
+    return [*blocks, b"".join(waiting)]
+
+
+def _numbers(flat: NDArray[Any]) -> bytes:
+    if flat.dtype.kind != "f":
+        return json.dumps(flat.tolist(), separators=(",", ":"))[1:-1].encode()
+    form = "%.17g" if flat.dtype == np.float64 else "%.9g"
+    text = ",".join(map(form.__mod__, flat.tolist()))
+    # Python writes nan and inf; TF-Serving's parser wants JavaScript's names.
+    return text.replace("nan", "NaN").replace("inf", "Infinity").encode()
+
+
+def _base64_objects(array: NDArray[Any]) -> Any:
+    holder = np.empty(array.size, np.object_)
+    holder[:] = [{"b64": base64.b64encode(wire.as_bytes(one)).decode()} for one in array.flat]
+    return holder.reshape(array.shape).tolist()
+
+
+def array_from_json(value: Any, info: TensorInfo) -> NDArray[Any]:
+    """Return an output as an array of the type that the signature gives it.
+
+    Raises:
+        KeyError, TypeError, ValueError, OverflowError: it does not fit.
+    """
+    kind = wire.DATA_TYPES.get(info.dtype)
+    if kind is None:
+        raise ValueError(f"data type {info.dtype} is not supported")
+    if kind is not wire.STRING:
+        return np.array(value, kind.numpy)
+    return np.array(_to_bytes(value), np.object_)
+
+
+def _to_bytes(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_to_bytes(element) for element in value]
+    if isinstance(value, dict):
+        return base64.b64decode(value["b64"])
+    return wire.as_bytes(value)

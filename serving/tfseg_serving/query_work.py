@@ -1,0 +1,82 @@
+"""What ``query`` does with one scan, in a thread of its own: read, ask, write, count."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tfseg.errors import InputError, TfsegError
+from tfseg.io import read_volume, write_volume
+from tfseg.volume import Volume
+from tfseg_serving.client import Segmenter
+
+
+class QueryWork:
+    """Takes scans from file to label map.
+
+    Args:
+        segmenter: of the served model.
+        scans: how many there are.
+        show: called with the finished share of all scans, in (0, 1].
+    """
+
+    def __init__(self, segmenter: Segmenter, scans: int, show: Callable[[float], None]) -> None:
+        self._segmenter, self._scans, self._show = segmenter, scans, show
+        self._shares: dict[Path, float] = {}
+        self._lock = threading.Lock()
+
+    def one(self, pair: tuple[Path, Path]) -> dict[str, Any] | TfsegError:
+        """Return what is told of one scan, or why it failed; other scans go on either way."""
+        scan, target = pair
+        start = time.perf_counter()
+        try:
+            volume = read_volume(scan)
+            labels = self._ask(scan, volume)
+            write_volume(labels, target)
+        except TfsegError as error:
+            self._advance(scan, 1.0)
+            return error
+        return {
+            "input": str(scan),
+            "output": str(target),
+            "seconds": round(time.perf_counter() - start, 3),
+            "labels": count_labels(labels, self._segmenter.labels),
+        }
+
+    def _ask(self, scan: Path, volume: Volume) -> Volume:
+        try:
+            return self._segmenter(volume, lambda share: self._advance(scan, share))
+        except InputError as error:
+            raise type(error)(f"{scan}: {error}") from error
+
+    def _advance(self, scan: Path, share: float) -> None:
+        with self._lock:
+            self._shares[scan] = share
+            self._show(sum(self._shares.values()) / self._scans)
+
+
+def count_labels(labels: Volume, names: tuple[str, ...] | None) -> list[dict[str, Any]]:
+    """Return value, name, voxels and ml of each label, without the background.
+
+    Args:
+        labels: a label map.
+        names: of the values 0, 1, ...; ``None`` if they are unknown: then those that occur are
+            listed, with no name.
+    """
+    counts = np.bincount(labels.array.ravel(), minlength=len(names or ()))
+    voxel_ml = float(np.prod(labels.spacing_mm)) / 1000
+    return [
+        {
+            "value": value,
+            "name": names[value] if names and value < len(names) else None,
+            "voxels": int(counts[value]),
+            "ml": round(float(counts[value]) * voxel_ml, 3),
+        }
+        for value in range(1, len(counts))
+        if names or counts[value]
+    ]
