@@ -7,12 +7,13 @@ with every export: preprocessing at serving time is the plan's, to the digit.
 from __future__ import annotations
 
 import os
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from tfseg.errors import ConfigError
 from tfseg.files import read_json, write_json
+from tfseg.steps import TO_UNIT_RANGE, HistMatch, Steps, reach_z
 
 _Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 _Finite = Annotated[float, Field(allow_inf_nan=False)]
@@ -52,15 +53,47 @@ class Scale(_Record):
     scale: _Positive = 1.0
 
 
+# Windows in HU by name. The first five are those of the networks' papers: H-DenseUNet
+# (arXiv:1709.07330), cascaded FCN (arXiv:1702.05970), a symmetric one of several others, FracNet
+# (doi:10.1016/j.ebiom.2020.103106) and LUNA16's baselines; the rest are radiologists' usual
+# level and width: 40 and 400, 50 and 350, 400 and 1800, 40 and 80.
+WINDOWS_HU = {
+    "liver": (-200.0, 250.0),
+    "liver_wide": (-100.0, 400.0),
+    "liver_symmetric": (-200.0, 200.0),
+    "rib": (-200.0, 1000.0),
+    "lung": (-1000.0, 400.0),
+    "soft_tissue": (-160.0, 240.0),
+    "mediastinum": (-125.0, 225.0),
+    "bone": (-500.0, 1300.0),
+    "brain": (0.0, 80.0),
+}
+
+
 class Window(_Record):
     """A display window to [0, 1]: ``(clip(v) - low) / (high - low)``.
 
-    In HU, usual ones are -200 to 250 (liver), -1000 to 400 (lung), -200 to 1000 (ribs).
+    ``preset`` may be given in the place of both bounds: a name of :data:`WINDOWS_HU`. The plan
+    keeps the bounds.
     """
 
     kind: Literal["window"] = "window"
     low: _Finite
     high: _Finite
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bounds_of_preset(cls, document: Any) -> Any:
+        if not isinstance(document, dict) or "preset" not in document:
+            return document
+        preset = document["preset"]
+        if "low" in document or "high" in document:
+            raise ValueError("preset must come alone, without low and high; remove one of them")
+        if not isinstance(preset, str) or preset not in WINDOWS_HU:
+            raise ValueError(f"preset must be one of {', '.join(WINDOWS_HU)}")
+        low, high = WINDOWS_HU[preset]
+        rest = {key: value for key, value in document.items() if key != "preset"}
+        return {**rest, "low": low, "high": high}
 
     @model_validator(mode="after")
     def _range_is_open(self) -> Window:
@@ -102,11 +135,39 @@ Normalisation = ClipZScore | ZScore | Scale | Window | MinMax | Percentiles | No
 
 
 class Channel(_Record):
-    """One input channel: its name, its unit and how it is normalised."""
+    """One input channel: its name, its unit, steps on its intensities, how it is normalised.
+
+    The steps come first, in their order.
+    """
 
     name: str
     unit: str = "arbitrary"
+    steps: Steps = ()
     normalisation: Annotated[Normalisation, Field(discriminator="kind")]
+
+    @model_validator(mode="after")
+    def _steps_are_complete(self) -> Channel:
+        if any(isinstance(step, HistMatch) and step.landmarks is None for step in self.steps):
+            raise ValueError(
+                "hist_match must have landmarks, learnt by `tfseg plan DATA --step hist_match`"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _constants_fit_the_steps(self) -> Channel:
+        rule = self.normalisation
+        # Later steps, such as a clip, keep within [0, 1], unless they match histograms.
+        unit_range = False
+        for step in self.steps:
+            if isinstance(step, (*TO_UNIT_RANGE, HistMatch)):
+                unit_range = isinstance(step, TO_UNIT_RANGE)
+        outside = isinstance(rule, ClipZScore | Window) and not 0 <= rule.low < rule.high <= 1
+        if unit_range and outside:
+            raise ValueError(
+                f"{rule.kind} after hist_equalise or clahe must have low and high within 0 and 1, "
+                "where their results lie; use zscore, or remove the step"
+            )
+        return self
 
 
 class Plan(_Record):
@@ -140,6 +201,11 @@ class Plan(_Record):
             value = getattr(self, name)
             if value is not None and len(value) != self.dims:
                 raise ValueError(f"{name} must have dims={self.dims} entries; got {value}")
+        if self.dims == 2 and any(reach_z(step) for each in self.channels for step in each.steps):
+            raise ValueError(
+                "steps of a 2D plan must not look along z, where a stack of photographs may lie; "
+                "set the first of sigma_vox to 0 and of size_vox to 1"
+            )
         if len(set(self.labels)) != len(self.labels):
             raise ValueError(f"labels must have different names; got {self.labels}")
         return self

@@ -23,6 +23,7 @@ from tfseg.plan import (
     ZScore,
 )
 from tfseg.preprocess.normalise import STD_FLOOR
+from tfseg_export.slices_graph import sum_of_slices
 
 _Plane = Callable[[tf.Tensor], tf.Tensor]
 
@@ -63,7 +64,7 @@ def _constants(rule: Any, channel: tf.Tensor) -> tuple[Any, Any, Any, Any]:
         low, high = tf.reduce_min(channel), tf.reduce_max(channel)
         return low, high, low, tf.maximum(high - low, STD_FLOOR)
     if isinstance(rule, Percentiles):
-        low, high = (_percentile(channel, share) for share in (rule.low, rule.high))
+        low, high = (percentile(channel, share) for share in (rule.low, rule.high))
         mean, std = _mean_and_std(channel, lambda plane: tf.clip_by_value(plane, low, high))
         return low, high, mean, std
     if isinstance(rule, ZScore):
@@ -91,7 +92,7 @@ def _mean_and_std(
                 values = tf.where(counted(plane), values, tf.zeros_like(values))
             return tf.reduce_sum(values)
 
-        return _sum_of_planes(channel, of_plane, tf.float64)
+        return sum_of_slices(channel, of_plane, tf.float64)
 
     voxels = tf.maximum(sum_of(tf.ones_like), 1.0)
     mean = sum_of(tf.identity) / voxels
@@ -99,22 +100,7 @@ def _mean_and_std(
     return mean, tf.maximum(tf.sqrt(variance), STD_FLOOR)
 
 
-def _sum_of_planes(
-    channel: tf.Tensor, term: _Plane, dtype: tf.DType, shape: tuple[int, ...] = ()
-) -> tf.Tensor:
-    def add(index: tf.Tensor, total: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return index + 1, total + term(channel[index])
-
-    _, total = tf.while_loop(
-        lambda index, _: index < tf.shape(channel)[0],
-        add,
-        (tf.constant(0), tf.zeros(shape, dtype)),
-        parallel_iterations=1,
-    )
-    return total
-
-
-def _percentile(channel: tf.Tensor, share: float) -> tf.Tensor:
+def percentile(channel: tf.Tensor, share: float) -> tf.Tensor:
     """Return the percentile, linear between the two nearest voxels as NumPy has it."""
     last = tf.cast(tf.size(channel, out_type=tf.int64) - 1, tf.float64)
     place = last * (share / 100)
@@ -140,7 +126,7 @@ def _order_statistic(channel: tf.Tensor, rank: tf.Tensor) -> tf.Tensor:
                 tf.math.bincount(flat, minlength=_BINS + 2, maxlength=_BINS + 2), tf.int64
             )
 
-        counts = _sum_of_planes(channel, counts_of, tf.int64, (_BINS + 2,))
+        counts = sum_of_slices(channel, counts_of, tf.int64, (_BINS + 2,))
         # The greatest value of a range falls on the upper edge of its last bin.
         counts = tf.tensor_scatter_nd_add(
             counts, [[_BINS], [_BINS + 1]], tf.stack([counts[_BINS + 1], -counts[_BINS + 1]])

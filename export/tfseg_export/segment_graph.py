@@ -6,7 +6,8 @@ client can use it. A test holds the two together.
 
 Memory is bounded by one slab, not by the volume. With window (pz, py, px), working grid
 (nz, ny, nx), source grid (sz, sy, sx) and k classes, the graph holds, beside its input and its
-output, a few copies of (pz, ny, nx, k) and one slice (sy, sx, k):
+output, a few copies of (pz, ny, nx, k) and one slice (sy, sx, k); where the plan has steps on
+intensities, also the volume after them:
 
 * windows are visited in order of z, then y, then x, and add up into the slab's accumulator;
 * what the next slab no longer touches is final: its slices are interpolated back to the source
@@ -26,6 +27,7 @@ import tensorflow as tf
 from tfseg.inference.windows import window_profile
 from tfseg.plan import Plan
 from tfseg_export.normalise_graph import normaliser
+from tfseg_export.steps_graph import after_steps
 
 # As in tfseg.preprocess.resample: spacings that differ by less are the same.
 _SAME_SPACING = 1e-3
@@ -106,6 +108,7 @@ class SegmentGraph(tf.Module):
     def _segment(self, volume: tf.Tensor, spacing_mm: tf.Tensor) -> dict[str, tf.Tensor]:
         volume, spacing_mm = self._checked(volume, spacing_mm)
         axes = self._axes(tf.shape(volume)[:3], spacing_mm)
+        volume = after_steps(self._plan, volume)
         normalise = normaliser(self._plan, volume)
         z, y, x = axes
         classes = self._plan.num_classes

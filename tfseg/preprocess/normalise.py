@@ -1,4 +1,4 @@
-"""Intensity normalisation, per channel, as the plan says."""
+"""Intensities as the plan says, per channel: its steps, then its normalisation."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ from tfseg.plan import (
     Window,
     ZScore,
 )
+from tfseg.preprocess.steps import apply_steps
 
 STD_FLOOR = 1e-8  # a constant volume becomes 0, not NaN
 
 
 def normalise(array: NDArray[Any], channels: Sequence[Channel]) -> NDArray[np.float32]:
-    """Return (z, y, x, c) raw intensities as normalised float32.
+    """Return (z, y, x, c) raw intensities, after each channel's steps, as normalised float32.
 
     Raises:
         DataError: the number of channels is not the plan's.
@@ -43,7 +44,7 @@ def normalise(array: NDArray[Any], channels: Sequence[Channel]) -> NDArray[np.fl
 
 def _normalise_one(values: NDArray[Any], channel: Channel) -> NDArray[np.float32]:
     rule = channel.normalisation
-    values = values.astype(np.float32)
+    values = apply_steps(values.astype(np.float32), channel.steps)
     if isinstance(rule, NonzeroZScore):
         inside = values != 0
         if inside.any():
