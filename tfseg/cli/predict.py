@@ -10,8 +10,8 @@ import click
 
 if TYPE_CHECKING:
     from tfseg.inference.predictor import Predictor
-
-_SUFFIXES = {"nifti": (".nii.gz", ".nii"), "png": (".png",)}
+    from tfseg.io.dicom_out.about import About
+    from tfseg.io.outputs import Output
 
 
 @click.command()
@@ -21,8 +21,21 @@ _SUFFIXES = {"nifti": (".nii.gz", ".nii"), "png": (".png",)}
 @click.option(
     "--format",
     "format_name",
-    type=click.Choice(list(_SUFFIXES)),
+    type=click.Choice(["nifti", "png", "dicom-seg", "rtstruct"]),
     help="Of the label maps. [by OUTPUT's suffix; in a folder png for pictures, else nifti]",
+)
+@click.option(
+    "--seg-type",
+    type=click.Choice(["binary", "fractional", "labelmap"]),
+    help="Of dicom-seg: masks, probabilities, or one label map. [binary]",
+)
+@click.option(
+    "--codes",
+    type=click.Path(path_type=Path),
+    help="JSON file of coded names (SNOMED CT) for dicom-seg and rtstruct.",
+)
+@click.option(
+    "--report", is_flag=True, help="With dicom-seg: also <name>_report.dcm, volumes in ml."
 )
 @click.option("--save-probabilities", is_flag=True, help="Also write <name>.npz, (z, y, x, class).")
 @click.option("--json", "as_json", is_flag=True, help="Print what was written as JSON.")
@@ -31,6 +44,9 @@ def predict(
     inputs: tuple[str, ...],
     output: str,
     format_name: str | None,
+    seg_type: str | None,
+    codes: Path | None,
+    report: bool,
     save_probabilities: bool,
     as_json: bool,
 ) -> None:
@@ -39,28 +55,42 @@ def predict(
     MODEL is a run folder or any exported artifact. INPUT is a file (NIfTI, MHA, NRRD, PNG, TIFF,
     JPEG, GIF), a DICOM folder, or a folder of such files. Label maps have their scan's grid.
 
+    dicom-seg and rtstruct need a DICOM scan: the result refers to its slices and bears its
+    patient's name, number and study, as DICOM requires to file it. No other format names the
+    patient.
+
     The run of a detector also writes its objects one by one: <name>_instances.nii.gz, the number
     of each voxel's object, and <name>_instances.json, label, score and box of each.
     """
     from tfseg.cli.console import note, print_json
-    from tfseg.errors import TfsegError
+    from tfseg.errors import ConfigError, TfsegError
     from tfseg.inference.predictor import Predictor
+    from tfseg.io.dicom_out.about import About
+    from tfseg.io.outputs import Output, report_of
     from tfseg.io.targets import label_targets
 
-    pairs = label_targets(inputs, output, _SUFFIXES[format_name] if format_name else ())
+    form = Output(format_name, seg_type, codes, report)
+    form.check()
+    concepts = form.concepts()
+    pairs = label_targets(inputs, output, form.suffixes)
     targets = [target for _, target in pairs]
+    if report and set(targets) & {report_of(target) for target in targets}:
+        raise ConfigError("a report would replace another scan's result. Rename the scan.")
     if save_probabilities:
         _refuse_shared_names(targets, "probabilities", ".npz")
     predictor = Predictor.open(model)
     if predictor.finds_instances:
         _refuse_shared_names(targets, "objects", "_instances.json")
     labels = predictor.manifest.plan.labels
+    about = About.of(predictor.manifest, concepts)
     written, failed = [], []
     for scan, target in pairs:
         started = time.monotonic()
         try:
-            volumes_ml = _segment(predictor, scan, target, save_probabilities)
-            more = _write_instances(predictor, scan, target) if predictor.finds_instances else {}
+            volumes_ml = _segment(predictor, scan, target, form, about, save_probabilities)
+            more: dict[str, object] = {"report": str(report_of(target))} if report else {}
+            if predictor.finds_instances:
+                more |= _write_instances(predictor, scan, target)
         except TfsegError as error:
             if len(pairs) == 1:
                 raise
@@ -116,20 +146,40 @@ def _write_instances(predictor: Predictor, scan: Path, target: Path) -> dict[str
     return {"instances": str(file), "objects": len(objects)}
 
 
-def _segment(predictor: Predictor, scan: Path, target: Path, probabilities: bool) -> list[float]:
+def _segment(
+    predictor: Predictor, scan: Path, target: Path, form: Output, about: About, keep: bool
+) -> list[float]:
+    """Write the label map of one scan; return each label's volume in ml.
+
+    Args:
+        predictor: the model.
+        scan: the file or folder.
+        target: the file to write.
+        form: how.
+        about: the labels and the model.
+        keep: also write the probabilities.
+    """
     import numpy as np
 
     from tfseg.cli.console import share_bar
     from tfseg.files import atomic_path
-    from tfseg.io import read_volume, write_volume
+    from tfseg.io import read_volume
+    from tfseg.io.outputs import source_for, write_labels
 
+    source = source_for(scan, form)
     volume = read_volume(scan)
     with share_bar(scan.name) as advance:
         result = predictor.predict(volume, advance)
-    write_volume(result, target)
-    if probabilities:
+    wanted = keep or form.needs_probabilities
+    probabilities = predictor.probabilities(volume) if wanted else None
+    write_labels(
+        result, target, form, about, source,
+        probabilities=probabilities if form.needs_probabilities else None,
+        scan=volume,
+    )  # fmt: skip
+    if keep and probabilities is not None:
         with atomic_path(_beside(target, ".npz")) as temporary:
-            np.savez_compressed(temporary, probabilities=predictor.probabilities(volume))
+            np.savez_compressed(temporary, probabilities=probabilities)
     counts = np.bincount(result.array.ravel(), minlength=predictor.manifest.plan.num_classes)
     voxel_ml = float(np.prod(result.spacing_mm)) / 1000
     return [round(int(count) * voxel_ml, 3) for count in counts]

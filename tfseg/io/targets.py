@@ -23,7 +23,7 @@ def label_targets(
     An input is a file, a folder of volume files (all of them are meant), or a DICOM folder. One
     scan may have an output file; otherwise the output is a folder and each label map takes its
     scan's name and the first of ``suffixes`` (default: ``.png`` for pictures and ``.nii.gz`` for
-    all else).
+    all else). Files of DICOM, ``.dcm``, are there for formats that say so in ``suffixes``.
 
     Raises:
         DataError: an input that does not exist.
@@ -32,7 +32,7 @@ def label_targets(
     """
     scans = [scan for given in inputs for scan in _scans(Path(given))]
     target = Path(output)
-    if volume_suffix(target) in _OUTPUTS and not target.is_dir():
+    if volume_suffix(target) in (*_OUTPUTS, *suffixes) and not target.is_dir():
         if len(scans) != 1:
             raise ConfigError(
                 f"one output file takes one scan; {len(scans)} were given for {target}. "
@@ -45,8 +45,9 @@ def label_targets(
         return _spare_the_scans([(scans[0], target)])
     if target.is_file() or (volume_suffix(target) and not target.is_dir()):
         raise ConfigError(
-            f"label maps are written as {', '.join(_OUTPUTS)}; got the file {target}. "
-            "Name a folder, or a file with one of these suffixes."
+            f"label maps are written as {', '.join(suffixes or _OUTPUTS)}; got the file {target}. "
+            "Name a folder, or a file with one of these suffixes"
+            f"{'' if suffixes else ', or a --format that writes DICOM'}."
         )
     pairs = [
         (scan, target / (volume_stem(scan) + (suffixes[0] if suffixes else _suffix(scan))))
