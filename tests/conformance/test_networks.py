@@ -137,11 +137,12 @@ def test_classes_and_channels(name, rank, classes, channels):
 @pytest.mark.slow
 @every_network
 def test_a_batch_of_one_answers_as_in_a_batch_of_two(name, rank):
+    """Sums in another order: float32's last digits differ, in the scale of the greatest logit."""
     shape = shape_of(name, rank)
     model = small(name, shape)
     x = images(shape, batch=2)
     for alone, both in zip(outputs_of(model(x[:1])), outputs_of(model(x)), strict=True):
-        np.testing.assert_allclose(alone, both[:1], atol=1e-3)
+        np.testing.assert_allclose(alone, both[:1], atol=1e-3 * max(1, np.abs(both).max()))
 
 
 @promise("predict")
