@@ -1,0 +1,311 @@
+"""RT Structure Set as a label map on the grid of an image (PS3.3 A.19.3).
+
+Where structures overlap, the smaller one is kept: organs lie within the body's outline, tumours
+within organs. Contours are combined by the even-odd rule, so inner ones are holes whether they
+are typed ``CLOSED_PLANAR`` or ``CLOSEDPLANAR_XOR`` or joined by a keyhole (C.8.8.6.3). Files are
+not trusted: sizes are limited and every fault is a :class:`~tfseg.errors.DataError`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tfseg.errors import DataError
+from tfseg.io.dicom import opened, scan_tree
+from tfseg.io.dicom.damage import damage, lenient, reason
+from tfseg.io.dicom.frames import FURTHEST_MM
+from tfseg.io.dicom_out.common import text
+from tfseg.io.dicom_out.rtstruct import STORAGE
+from tfseg.io.dicom_out.solid import Slabs, Stack, slabs_of, smallest_step, stack_of, voxels
+from tfseg.volume import Volume
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+_CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
+_MOST_BYTES = 1 << 30
+_MOST_POINTS = 1 << 24  # five times what the largest of clinical files have
+_MOST_STRUCTURES = 4096
+_MOST_FILLED = 1 << 33  # pixels of all structures together
+_LONGEST_NUMBER = 64  # characters; a decimal string has 16, careless writers' have 25
+_HIGHEST = 65535  # value of a label
+_THICK = 1.5  # slices of the image: a slab of more is worth a remark
+
+
+@dataclass(frozen=True)
+class _Structure:
+    """A region of interest as the file has it.
+
+    Attributes:
+        number: ROI Number.
+        name: ROI Name on one line.
+        contours: closed ones, (n, 3) in LPS mm each.
+        step_mm: distance of the planes, where the file states it.
+    """
+
+    number: int
+    name: str
+    contours: tuple[NDArray[np.float64], ...]
+    step_mm: float | None
+
+
+@dataclass(frozen=True)
+class _Solid:
+    """A structure on its way into a grid, with the value to paint."""
+
+    name: str
+    value: int
+    stack: Stack
+    slabs: Slabs
+
+
+def read_rtstruct(
+    path: str | os.PathLike[str], grid: Volume, *, names: Sequence[str] | None = None
+) -> tuple[Volume, dict[int, str], tuple[str, ...]]:
+    """Read structures as a label map.
+
+    A voxel belongs to a structure when its centre lies in the slab of a contour's plane (see
+    :mod:`.solid`) and inside the contour or on it. Planes are matched in mm, whatever the
+    orientation of the image.
+
+    Args:
+        path: an RTSTRUCT file, or a folder or zip that holds one.
+        grid: a volume on the grid to fill; its voxels do not matter.
+        names: structures to read, case and blanks at the ends aside; they become the values 1,
+            2, ... in this order. Without it all are read and the values are the ROI numbers,
+            or 1, 2, ... in the file's order where these are no unique numbers to 65535.
+
+    Returns:
+        The label map (unsigned, 0 outside), the name of each value, and remarks: sentences on
+        what was left out, and on what was decided where the file is ambiguous.
+
+    Raises:
+        DataError: no such file or none of that kind; damaged, or beyond the limits; none of
+            ``names`` in it; or no contour within the image.
+    """
+    path = Path(path)
+    remarks: list[str] = []
+    chosen = _chosen(_parsed(path, remarks), names, path, remarks)
+    solids = _solids(chosen, grid, path, remarks)
+    highest = max((value for _, value in chosen), default=0)
+    array = np.zeros(grid.shape, np.uint8 if highest <= 255 else np.uint16)
+    _paint(array, solids, grid, path, remarks)
+    if not array.any():
+        place = ", ".join(f"{number:.1f}" for number in grid.origin_mm)
+        raise DataError(
+            f"{path}: a contour must lie within the image of {grid.shape} voxels from ({place}) "
+            "mm; none does. The structures belong to another image, or to none."
+        )
+    return grid.with_array(array), {value: one.name for one, value in chosen}, tuple(remarks)
+
+
+def _parsed(path: Path, remarks: list[str]) -> list[_Structure]:
+    """Read the file."""
+    with opened(path) as place, lenient():
+        file = _file_of(place, path)
+        size = file.stat().st_size
+        if size > _MOST_BYTES:
+            raise DataError(f"{path}: an RTSTRUCT has at most {_MOST_BYTES} bytes; got {size}.")
+        try:
+            return _structures(_dataset(file, path), path, remarks)
+        except DataError:
+            raise
+        except damage() as error:
+            text = reason(error).replace(str(file), "the file")
+            raise DataError(f"{path}: the RTSTRUCT is damaged ({text}). Copy it again.") from error
+
+
+def _file_of(place: Path, path: Path) -> Path:
+    if place.is_file():
+        return place
+    files = [
+        header.path
+        for series in scan_tree(place).series
+        if series.modality == "RTSTRUCT"
+        for header in series.headers
+    ]
+    if len(files) != 1:
+        raise DataError(
+            f"{path}: one RTSTRUCT file is needed; the folder holds {len(files)}. Name the file."
+        )
+    return files[0]
+
+
+def _dataset(file: Path, path: Path) -> Dataset:
+    import pydicom
+
+    dataset = pydicom.dcmread(file, force=True, stop_before_pixels=True)
+    if dataset.get("SOPClassUID") != STORAGE:
+        kind = text(str(dataset.get("Modality") or "none"))
+        raise DataError(
+            f"{path}: an RT Structure Set is needed; got a file of modality {kind}, or no DICOM."
+        )
+    return dataset
+
+
+def _structures(dataset: Dataset, path: Path, remarks: list[str]) -> list[_Structure]:
+    rois = dataset.get("StructureSetROISequence") or []
+    if not 1 <= len(rois) <= _MOST_STRUCTURES:
+        raise DataError(
+            f"{path}: an RTSTRUCT has 1 to {_MOST_STRUCTURES} structures; got {len(rois)}."
+        )
+    drawn: dict[int, list[Any]] = {}
+    for item in dataset.get("ROIContourSequence") or []:
+        drawn.setdefault(int(item.ReferencedROINumber), []).append(item)
+    found, points = [], 0
+    for roi in rois:
+        number = int(roi.ROINumber)
+        name = text(str(roi.get("ROIName") or "")) or f"ROI {number}"
+        items = drawn.get(number, [])
+        contours, said = _contours(items, f"{path}: structure {name}")
+        points += sum(map(len, contours))
+        if points > _MOST_POINTS:
+            raise DataError(f"{path}: an RTSTRUCT has at most {_MOST_POINTS} points; got more.")
+        remarks += [f"{name}: {one}" for one in said]
+        found.append(_Structure(number, name, contours, _stated_step(items)))
+    return found
+
+
+def _stated_step(items: list[Any]) -> float | None:
+    """Return SpacingBetweenSlices of the planes that contours were drawn on, if it is given."""
+    steps = set()
+    for item in items:
+        for planes in item.get("SourcePixelPlanesCharacteristicsSequence") or []:
+            steps.add(float(planes.get("SpacingBetweenSlices") or 0))
+    step = steps.pop() if len(steps) == 1 else 0.0
+    return step if 0 < step <= FURTHEST_MM else None
+
+
+def _contours(items: list[Any], what: str) -> tuple[tuple[NDArray[np.float64], ...], list[str]]:
+    """Return the closed contours of a structure, and what was left out."""
+    closed, others, short = [], Counter[str](), 0
+    for item in items:
+        for contour in item.get("ContourSequence") or []:
+            kind = str(contour.get("ContourGeometricType") or "no type")
+            if kind not in _CLOSED:
+                others[text(kind)] += 1
+                continue
+            points = _points(contour, what)
+            if len(points) < 3:
+                short += 1
+            else:
+                closed.append(points)
+    said = [f"{count} contours of type {kind} left out" for kind, count in others.items()]
+    if short:
+        said.append(f"{short} contours of fewer than 3 points left out")
+    if not closed:
+        said.append("it has no closed contour")
+    return tuple(closed), said
+
+
+def _points(contour: Any, what: str) -> NDArray[np.float64]:
+    """Return Contour Data as (n, 3); numbers are parsed here, since pydicom takes much longer."""
+    element = contour.get_item("ContourData")
+    value = b"" if element is None or element.value is None else element.value
+    if not isinstance(value, bytes):  # parsed already
+        value = "\\".join(map(str, value)).encode()
+    words = value.strip(b" \0").split(b"\\") if value.strip(b" \0") else []
+    if len(words) % 3 or any(len(word) > _LONGEST_NUMBER for word in words):
+        raise DataError(
+            f"{what}: ContourData must be triplets of numbers; a contour has {len(words)} values."
+        )
+    try:
+        numbers = np.fromiter(map(float, words), np.float64, len(words))
+    except ValueError as error:
+        raise DataError(f"{what}: ContourData must be numbers ({reason(error)}).") from error
+    if not (np.abs(numbers) <= FURTHEST_MM).all():  # NaN is not
+        raise DataError(
+            f"{what}: coordinates must be finite and at most {FURTHEST_MM:g} mm; "
+            f"got {numbers[~(np.abs(numbers) <= FURTHEST_MM)][0]:g}."
+        )
+    return numbers.reshape(-1, 3)
+
+
+def _chosen(
+    structures: list[_Structure], names: Sequence[str] | None, path: Path, remarks: list[str]
+) -> list[tuple[_Structure, int]]:
+    """Return the structures to read and the value of each."""
+    if names is None:
+        numbers = [one.number for one in structures]
+        if len(set(numbers)) != len(numbers) or not 1 <= min(numbers) <= max(numbers) <= _HIGHEST:
+            numbers = list(range(1, len(structures) + 1))
+            remarks.append(f"ROI numbers are not unique or not 1 to {_HIGHEST}: numbered in order")
+        return list(zip(structures, numbers, strict=True))
+    wanted = {_key(name): value for value, name in enumerate(names, start=1)}
+    chosen = [(one, wanted[_key(one.name)]) for one in structures if _key(one.name) in wanted]
+    if not chosen:
+        raise DataError(
+            f"{path}: none of the structures {', '.join(names)} is there; the file has "
+            f"{', '.join(one.name for one in structures[:20])}. Correct the names."
+        )
+    there = {value for _, value in chosen}
+    remarks += [f"{name}: no such structure" for name in names if wanted[_key(name)] not in there]
+    left = [one.name for one in structures if _key(one.name) not in wanted]
+    if left:
+        remarks.append(f"not asked for: {', '.join(left)}")
+    return chosen
+
+
+def _key(name: str) -> str:
+    return name.strip().casefold()
+
+
+def _solids(
+    chosen: list[tuple[_Structure, int]], grid: Volume, path: Path, remarks: list[str]
+) -> list[_Solid]:
+    """Return the structures that have contours, with their planes."""
+    stacks = [
+        (one, value, stack_of(one.contours, grid, f"{path}: structure {one.name}"))
+        for one, value in chosen
+        if one.contours
+    ]
+    found = []
+    for one, value, stack in stacks:
+        # Heights are comparable where planes lie across the same axis of the grid.
+        alike = [other for _, _, other in stacks if other.axis == stack.axis is not None]
+        slabs = slabs_of(stack, one.step_mm, smallest_step(alike or [stack]))
+        thickest = float((slabs.below + slabs.above).max())
+        if one.step_mm is None and thickest > _THICK * stack.slice_mm:
+            remarks.append(
+                f"{one.name}: its contours stand for up to {thickest:.4g} mm each, where the "
+                f"image's slices are {stack.slice_mm:.4g} mm apart"
+            )
+        found.append(_Solid(one.name, value, stack, slabs))
+    return found
+
+
+def _paint(
+    array: NDArray[Any], solids: list[_Solid], grid: Volume, path: Path, remarks: list[str]
+) -> None:
+    """Set the voxels of each structure, the largest first, so that smaller ones stay on top."""
+    counts, filled = [], 0
+    for one in solids:
+        count = 0
+        for _, mask in voxels(one.stack, one.slabs, grid, f"{path}: structure {one.name}"):
+            count += int(np.count_nonzero(mask))
+            filled += mask.size
+            if filled > _MOST_FILLED:
+                raise DataError(
+                    f"{path}: structures may cover {_MOST_FILLED} voxels together; these cover "
+                    "more. Ask for some of them by name."
+                )
+        counts.append(count)
+        if not count:
+            remarks.append(f"{one.name}: no voxel of the image lies in it")
+    covered = 0
+    for index in sorted(range(len(solids)), key=lambda index: -counts[index]):
+        one = solids[index]
+        for box, mask in voxels(one.stack, one.slabs, grid, f"{path}: structure {one.name}"):
+            part = array[box]
+            covered += int(np.count_nonzero(mask & (part != 0) & (part != one.value)))
+            part[mask] = one.value
+    if covered:
+        remarks.append(f"structures overlap in {covered} voxels: the smaller one is kept")
