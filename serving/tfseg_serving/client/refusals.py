@@ -32,7 +32,10 @@ def refusal(url: str, spec: ModelSpec, error: StatusError, timeout_s: float) -> 
     elif code is Code.DEADLINE_EXCEEDED:
         text = f"{url} gave no answer within {timeout_s:g} s. Allow more with --timeout."
     elif code is Code.NOT_FOUND:
-        text = f"the model {what} is not served at {url} ({details}). Check name and version."
+        text = (
+            f"the model {what} is not served at {url} ({details}). "
+            "Check name, version and --protocol."
+        )
     elif f'"{spec.signature}" not found' in details:
         text = f"the model {what} at {url} has no signature {spec.signature!r}. {MISSING_SIGNATURE}"
     elif code is Code.UNIMPLEMENTED:
