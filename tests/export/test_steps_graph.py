@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from tfseg.plan import Plan
 from tfseg.preprocess import normalise, prepare
+from tfseg.steps import KINDS
 from tfseg.volume import Volume
 from tfseg_export.segment_graph import SegmentGraph
 from tfseg_export.steps_graph import after_steps
@@ -96,3 +97,39 @@ def test_the_graph_does_what_training_does(graphs, name):
         assert answer.shape == expected.shape
         limit = tolerance * max(1, np.abs(expected).max())
         np.testing.assert_allclose(answer, expected, rtol=0, atol=limit, err_msg=title)
+
+
+def test_the_whole_way_from_a_raw_volume_to_labels():
+    """Labels of the served graph are those of the predictor, steps and all, in two channels."""
+    steps = [{"kind": "bias_field", "iterations": 3}, {"kind": "clahe", "tiles": 2}]
+    plan = plan_of(steps, [])
+    scan = np.exp(np.random.default_rng(1).normal(4, 1, (6, 11, 9, 2))).astype(np.float32)
+
+    def network(image):
+        return tf.nn.softmax(tf.concat([image[..., :1] * 3, image[..., 1:]], axis=-1))
+
+    graph = SegmentGraph(network, plan)
+    labels = graph.segment(tf.constant(scan), tf.ones(3))["labels"].numpy()
+    prepared = prepare(Volume.from_geometry(scan), plan)
+    expected = prepared[..., 1] > 3 * prepared[..., 0]
+    apart = np.abs(prepared[..., 1] - 3 * prepared[..., 0]) > 1e-4
+    np.testing.assert_array_equal(labels[apart], expected[apart])
+    assert apart.mean() > 0.99
+    with pytest.raises(tf.errors.InvalidArgumentError, match="NaN or infinite voxels"):
+        graph.segment(tf.fill((2, 2, 2, 2), np.nan), tf.ones(3))
+
+
+def test_only_stock_operations(graphs):
+    for graph in graphs.values():
+        definition = graph.get_concrete_function().graph.as_graph_def()
+        nodes = [*definition.node, *(n for f in definition.library.function for n in f.node_def)]
+        assert not {"PyFunc", "EagerPyFunc", "NumpyFunction"} & {node.op for node in nodes}
+
+
+def test_without_steps_the_volume_is_not_copied():
+    volume = tf.zeros((2, 3, 4, 1))
+    assert after_steps(plan_of([]), volume) is volume
+
+
+def test_every_kind_of_step_has_a_graph_and_a_test():
+    assert {step["kind"] for steps, _ in STEPS.values() for step in steps} == set(KINDS)

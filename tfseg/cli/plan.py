@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 
@@ -9,8 +11,18 @@ import click
 @click.argument("data", type=click.Path())
 @click.option("--model", default="unet", show_default=True, help="Network to plan for.")
 @click.option("--dims", type=click.Choice(["2", "3"]), help="Rank of the network. [the data's]")
+@click.option(
+    "--step",
+    "step_texts",
+    multiple=True,
+    metavar="NAME|JSON",
+    help="A step on intensities before normalisation: a name (clahe, hist_match, bias_field, "
+    'median, ...) or JSON such as \'{"kind": "clahe", "tiles": 4}\'. Repeatable, in order.',
+)
 @click.option("-o", "--output", type=click.Path(), help="Write the plan here. [stdout]")
-def plan(data: str, model: str, dims: str | None, output: str | None) -> None:
+def plan(
+    data: str, model: str, dims: str | None, step_texts: tuple[str, ...], output: str | None
+) -> None:
     """Choose spacing, patch, normalisation and batch for a data set.
 
     Prints the plan as JSON, or writes it to a file that can be edited and given to
@@ -21,10 +33,19 @@ def plan(data: str, model: str, dims: str | None, output: str | None) -> None:
     from tfseg.cli.console import note, print_json, track
     from tfseg.datasets import open_dataset
     from tfseg.models import model_config, segmentation_info
-    from tfseg.planning import Budget, fit_patch, make_plan, network_options, take_fingerprint
+    from tfseg.planning import (
+        Budget,
+        fit_patch,
+        make_plan,
+        network_options,
+        parse_steps,
+        take_fingerprint,
+        with_steps,
+    )
     from tfseg.quiet import import_tensorflow
 
     segmentation_info(model)
+    steps = parse_steps([_step(text) for text in step_texts], "--step")
     dataset = open_dataset(data)
     cases = dataset.labelled
     fingerprint = take_fingerprint(
@@ -35,6 +56,10 @@ def plan(data: str, model: str, dims: str | None, output: str | None) -> None:
 
     budget = Budget.gpu() if gpu_count() else Budget.cpu()
     made = make_plan(dataset, fingerprint, budget, int(dims) if dims else dataset.dims)
+    if steps:
+        made = with_steps(
+            made, steps, dataset, cases, lambda items: track(tuple(items), "Learning the steps")
+        )
     options = network_options(set(type(model_config(model)).model_fields), made, budget)
     made = fit_patch(made, model_config(model, **options).divisor(made.dims))
     note(f"{model} options: {json.dumps(options)}")
@@ -43,3 +68,17 @@ def plan(data: str, model: str, dims: str | None, output: str | None) -> None:
         note(f"plan: {output}")
     else:
         print_json(made.model_dump(mode="json"))
+
+
+def _step(text: str) -> Any:
+    """Return a step as parsed JSON: the text itself, or the kind that it names."""
+    import json
+
+    from tfseg.errors import ConfigError
+
+    if not text.lstrip().startswith("{"):
+        return {"kind": text}
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"--step is no valid JSON: {error}; got {text!r}.") from error

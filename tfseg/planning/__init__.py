@@ -2,6 +2,7 @@
 
 from tfseg.planning.fingerprint import Fingerprint, take_fingerprint
 from tfseg.planning.planner import Budget, fit_patch, make_plan, network_options
+from tfseg.planning.steps import parse_steps, with_steps
 
 __all__ = [
     "Budget",
@@ -9,5 +10,7 @@ __all__ = [
     "fit_patch",
     "make_plan",
     "network_options",
+    "parse_steps",
     "take_fingerprint",
+    "with_steps",
 ]
