@@ -32,6 +32,7 @@ bench: $(READY) ## speed against named peers, where they are installed
 	$(BIN)/python benchmarks/network.py
 	$(BIN)/python benchmarks/dicom.py
 	$(BIN)/python benchmarks/serving.py
+	$(BIN)/python benchmarks/soak.py
 
 fuzz: $(READY) ## damaged DICOM files: none may crash, hang or fill the memory
 	$(BIN)/python tests/fuzz/fuzz_dicom.py --inputs 200000 --seed 10

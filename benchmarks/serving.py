@@ -1,16 +1,16 @@
 """The embedded server beside the bare SavedModel: latency, copies, batching, many clients, memory.
 
-    python benchmarks/serving.py [--requests 10000] [--soak SECONDS]
+    python benchmarks/serving.py [--requests 10000]
 
-Everything runs on one model of 2D convolutions and prints one line each:
+One line each:
 
 - a patch through gRPC, against the graph's own run in this process: milliseconds added, and the
-  rate at which the added bytes travel;
-- requests of one small picture from 16 threads, one at a time and batched: requests a second;
+  rate at which the added bytes travel (a model of one convolution);
 - 1,000 requests from 16 threads, each answer checked;
 - resident memory over ``--requests`` requests, after a warm-up of a tenth of them;
-- with ``--soak``: mixed load while versions are swapped every 20 s, clients are killed in the
-  middle of requests and bad input comes in; wrong answers, lost versions and memory.
+- a 3D U-Net's patch of 64^3 as JSON, in and out: what that adds to the network's own time;
+- requests of one 64 x 64 picture from 16 threads, one at a time and batched: requests a second,
+  for one convolution and for a U-Net.
 
 Server and client are two processes. Times are the least of several where one is meant, and all
 figures are to be read on an idle machine.
@@ -23,29 +23,26 @@ import contextlib
 import itertools
 import json
 import os
-import random
-import shutil
-import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import numpy as np
 
 THREADS = 16
-SWAP_S = 20.0
 
 
 def write_model(folder: Path, factor: float) -> None:
     """Write ``y = factor * conv(x)`` with a kernel that only passes its middle on."""
+    from tfseg.quiet import import_tensorflow
+
+    import_tensorflow()
     import tensorflow as tf
 
     class Model(tf.Module):
@@ -71,30 +68,42 @@ class Running:
 
     rest: str
     grpc: str
-    pid: int
+    process: subprocess.Popen[str]
 
     def resident_mb(self) -> float:
         """Return its resident memory, in MB."""
-        pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
+        pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+    def stop(self) -> None:
+        """End it in peace."""
+        self.process.terminate()
+        self.process.communicate()
+
+
+def start(*arguments: str, rest_port: int = 0, grpc_port: int = 0) -> Running:
+    """Start ``tfseg serve`` and wait until it answers; port 0 is any free one."""
+    command = [sys.executable, "-m", "tfseg", "serve", *arguments, "--json"]
+    command += ["--rest-port", str(rest_port), "--grpc-port", str(grpc_port)]
+    command += ["--max-concurrency", str(2 * THREADS)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    lines = [""]
+    while lines[-1] != "}\n":
+        lines.append(process.stdout.readline())  # type: ignore[union-attr]
+        if not lines[-1]:
+            raise RuntimeError(f"the server did not start; it ended with {process.wait()}")
+    ready = json.loads("".join(lines))
+    return Running(ready["rest"], ready["grpc"], process)
 
 
 @contextlib.contextmanager
 def serving(*arguments: str) -> Iterator[Running]:
-    """Run ``tfseg serve`` on free ports."""
-    command = [sys.executable, "-m", "tfseg", "serve", *arguments, "--json"]
-    command += ["--rest-port", "0", "--grpc-port", "0", "--max-concurrency", str(2 * THREADS)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            lines = [""]
-            while lines[-1] != "}\n":
-                lines.append(process.stdout.readline())  # type: ignore[union-attr]
-                if not lines[-1]:
-                    raise RuntimeError("the server did not start")
-            ready = json.loads("".join(lines))
-            yield Running(ready["rest"], ready["grpc"], process.pid)
-        finally:
-            process.terminate()
+    """Run a server for a while."""
+    server = start(*arguments)
+    try:
+        yield server
+    finally:
+        server.stop()
 
 
 def least(call: Callable[[], object], repeats: int = 20) -> float:
@@ -177,166 +186,72 @@ def memory(model: Path, server: Running, requests: int) -> None:
     )
 
 
-# --- the soak
+def save_network(folder: Path, shape: tuple[int, ...], **options: Any) -> None:
+    """Write a U-Net with the signature that exports have for windows, its weights as drawn."""
+    import keras
+    import tensorflow as tf
+
+    from tfseg.models import build
+
+    keras.utils.set_random_seed(0)
+    network = build("unet", shape, 2, deep_supervision=False, **options)
+    root = tf.Module()
+    root.weights = [variable.value for variable in network.variables]
+    root.run = tf.function(
+        lambda image: {"probabilities": tf.nn.softmax(network(image, training=False))},
+        input_signature=[tf.TensorSpec((None, *shape), tf.float32, "image")],
+    )
+    tf.saved_model.save(root, str(folder), {"serving_default": root.run})
 
 
-def bad_requests(name: str) -> list[bytes]:
-    """Return whole HTTP requests that must be refused or dropped, fifty of them."""
-    path = f"/v1/models/{name}:predict"
-    bodies = [
-        "", "{", "[]", "nope", '{"instances": 1}', '{"instances": []}', '{"inputs": "x"}', "{}",
-        '{"instances": [[1], [1, 2]]}', '{"instances": ["a"]}', '{"instances": [null]}', "1",
-        '{"inputs": {"y": 1}}', '{"inputs": [[[[true]]]]}', '{"signature_name": 1}', '{"a": ' * 99,
-        '{"signature_name": "x", "inputs": 1}', '{"inputs": 1, "instances": [1]}', "[" * 99_999,
-        '{"inputs": 3}', '{"inputs": [1, 2]}', '{"instances": [{"b64": "!"}]}', "\x00", "\ufeff",
-        '{"inputs": [[[["\\ud800"]]]]}',
-    ]  # fmt: skip
-    model = f"/v1/models/{name}"
-    paths = [
-        "/", "/v1", "/v1/models/none:predict", f"{path}?x", f"{model}/versions/9:predict",
-        "/v1/models/..%2f..:predict", f"{model}:PREDICT", "/v1/" + "x" * 9999,
-        f"{model}/versions/{'9' * 99}:predict", f"{model}/labels/q:predict",
-    ]  # fmt: skip
-    requests = [_http("POST", path, body.encode("utf-8", "surrogatepass")) for body in bodies]
-    requests += [_http("POST", one, b"{}") for one in paths]
-    requests += [_http(method, path, b"{}") for method in ("GET", "PUT", "DELETE", "PATCH", "HEAD")]
-    gzipped = b"Content-Encoding: gzip\r\n"
-    requests += [_http("POST", path, b"no gzip", gzipped), _http("POST", path, b"", gzipped)]
-    requests += [
-        b"\x16\x03\x01", b"GET\r\n\r\n", b"\x00" * 99, b"GET / HTTP/9.9\r\n\r\n",
-        b"POST " + path.encode() + b" HTTP/1.1\r\nContent-Length: 99\r\n\r\n{",
-        b"POST " + path.encode() + b" HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
-        b"POST " + path.encode() + b" HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
-        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-    ]  # fmt: skip
-    return requests
+def json_cost(model: Path, server: Running) -> None:
+    """Compare what REST adds to a patch of 64^3 with the network's own time."""
+    import tensorflow as tf
 
+    from tfseg_serving.client import connect
 
-def _http(method: str, path: str, body: bytes, headers: bytes = b"") -> bytes:
-    head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n".encode()
-    return head + headers + b"Content-Length: %d\r\n\r\n" % len(body) + body
-
-
-class Soak:
-    """Mixed load on one model whose versions answer 1, 2, 3, ... times what they are sent."""
-
-    def __init__(self, model: Path, server: Running) -> None:
-        self.model = model
-        self.server = server
-        self.stop = threading.Event()
-        self.answers = self.wrong = self.refused = 0
-        self.newest = 1
-        self._lock = threading.Lock()
-
-    def count(self, *, wrong: bool = False, refused: bool = False) -> None:
-        """Count one request."""
-        with self._lock:
-            self.answers += not refused
-            self.wrong += wrong
-            self.refused += refused
-
-    def ask(self, url: str) -> None:
-        """Send good requests and check the answers, until it is enough."""
-        from tfseg.errors import ServerError
-        from tfseg_serving.client import connect
-
-        with connect(url) as client:
-            for k in itertools.cycle(range(1, 100)):
-                if self.stop.is_set():
-                    return
-                image = np.full((1, 8, 8, 1), k, np.float32)
-                oldest = max(1, self.newest - 2)
-                try:
-                    inputs = {"image": image}
-                    answer = client.predict(self.model.name, inputs, "serving_default")["y"]
-                except ServerError:
-                    self.count(wrong=True)
-                    continue
-                factors = np.unique(np.round(answer / k, 3))
-                self.count(wrong=len(factors) != 1 or not oldest <= factors[0] <= self.newest + 1)
-
-    def disturb(self) -> None:
-        """Send bad requests, and leave in the middle of good ones."""
-        parts = urlsplit(self.server.rest)
-        good = _http(
-            "POST",
-            f"/v1/models/{self.model.name}:predict",
-            json.dumps({"instances": np.ones((16, 32, 32, 1)).tolist()}).encode(),
-        )
-        chance = random.Random(0)
-        for request in itertools.cycle([*bad_requests(self.model.name), good]):
-            if self.stop.is_set():
-                return
-            cut = chance.randrange(len(request)) if request is good else len(request)
-            with (
-                contextlib.suppress(OSError),  # dropped by the server, which is allowed
-                socket.create_connection((parts.hostname, parts.port), timeout=5) as client,
-            ):
-                client.sendall(request[:cut])
-                if request is not good:
-                    client.settimeout(1)
-                    client.recv(4096)
-            self.count(refused=True)
-
-    def swap(self) -> None:
-        """Put a new version in and take the one before the last away, every 20 seconds."""
-        while not self.stop.wait(SWAP_S):
-            write_model(self.model / str(self.newest + 1), self.newest + 1.0)
-            self.newest += 1
-            if self.newest > 2:
-                shutil.rmtree(self.model / str(self.newest - 2))
-
-    def run(self, seconds: float) -> None:
-        """Print what came of it."""
-        work = [self.swap, self.disturb, self.disturb]
-        work += [lambda url=url: self.ask(url) for url in (self.server.grpc, self.server.rest) * 3]
-        threads = [threading.Thread(target=one) for one in work]
-        for thread in threads:
-            thread.start()
-        self.stop.wait(seconds / 3)
-        before = self.server.resident_mb()
-        self.stop.wait(seconds * 2 / 3)
-        after = self.server.resident_mb()
-        self.stop.set()
-        for thread in threads:
-            thread.join()
-        if not after:
-            raise SystemExit("the server died")
-        print(
-            f"soak of {seconds:.0f} s: {self.answers} answers, {self.wrong} wrong, {self.refused} "
-            f"bad or broken requests, {self.newest} versions, memory {before:.0f} -> {after:.0f} "
-            f"MB ({(after / before - 1) * 100:+.1f} %)"
-        )
+    run = tf.saved_model.load(str(model / "1")).signatures["serving_default"]
+    image = np.random.default_rng(0).normal(size=(1, 64, 64, 64, 1)).astype(np.float32)
+    bare = least(lambda: run(image=tf.constant(image))["probabilities"].numpy(), 5)
+    with connect(server.rest) as client:
+        served = least(lambda: client.predict(model.name, {"image": image}, "serving_default"), 5)
+    print(
+        f"64^3 by JSON: network {bare * 1e3:.0f} ms, REST adds {(served - bare) * 1e3:.0f} ms "
+        "(less than the network)"
+    )
 
 
 def main() -> None:
     """Run everything."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--requests", type=int, default=10_000)
-    parser.add_argument("--soak", type=float, metavar="SECONDS", default=0.0)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        model = Path(folder) / "models" / "conv"
-        write_model(model / "1", 1.0)
-        with serving(str(model)) as server:
-            latency(model, server)
-            alone = throughput(model, server)
-            wrong = many_requests(model, server, 1000)
+        conv, flat, deep = (Path(folder) / "models" / name for name in ("conv", "flat", "deep"))
+        write_model(conv / "1", 1.0)
+        save_network(flat / "1", (64, 64, 1), base_filters=8, depth=3)
+        save_network(deep / "1", (64, 64, 64, 1))
+        with serving(str(conv)) as server:
+            latency(conv, server)
+            wrong = many_requests(conv, server, 1000)
             print(f"1000 requests from {THREADS} threads: {wrong} wrong")
-            memory(model, server, options.requests)
-            if options.soak:
-                Soak(model, server).run(options.soak)
+            memory(conv, server, options.requests)
+        with serving(str(deep)) as server:
+            json_cost(deep, server)
+        with serving(str(conv), str(flat)) as server:
+            alone = [throughput(model, server) for model in (conv, flat)]
         parameters = Path(folder) / "batching.config"
         parameters.write_text(
             f"max_batch_size {{ value: {THREADS} }} batch_timeout_micros {{ value: 1000 }} "
             "num_batch_threads { value: 2 }"
         )
         flags = ("--batching", "--batching-parameters", str(parameters))
-        with serving(str(model), *flags) as server:
-            together = throughput(model, server)
+        with serving(str(conv), str(flat), *flags) as server:
+            together = [throughput(model, server) for model in (conv, flat)]
+    for name, one, many in zip(("convolution", "U-Net"), alone, together, strict=True):
         print(
-            f"64x64 from {THREADS} threads: {alone:.0f}/s one at a time, {together:.0f}/s batched "
-            f"({together / alone:.2f}x)"
+            f"{name} at 64x64 from {THREADS} threads: {one:.0f}/s one at a time, {many:.0f}/s "
+            f"batched ({many / one:.2f}x, at least 1.5)"
         )
 
 
