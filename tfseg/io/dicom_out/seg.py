@@ -146,6 +146,8 @@ def _compose(
     organisation = stamp.uid("dimensions", "SEG")
     for item in (*dataset.DimensionOrganizationSequence, *dataset.DimensionIndexSequence):
         item.DimensionOrganizationUID = organisation
+    if not source.placed:  # what a picture shows is then said in words (PS3.3 C.7.6.1.1.1)
+        dataset.PatientOrientation = source.slices[0].header.get("PatientOrientation") or ""
     _refer(dataset, source, stand_ins)
     return dataset
 
