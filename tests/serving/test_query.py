@@ -68,17 +68,81 @@ def test_query_of_several_scans_as_json(zoo, tmp_path: Path, capsys) -> None:
     assert sorted(path.name for path in out.iterdir()) == ["a.nii.gz", "b.nii.gz"]
 
 
-def test_query_imports_no_tensorflow(zoo, tmp_path: Path) -> None:
+# Runs with TensorFlow out of reach, as where it is not installed.
+WITHOUT_TENSORFLOW = """
+import sys
+
+class NoTensorFlow:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {"tensorflow", "keras", "tensorflow_serving", "tensorboard"}:
+            raise ModuleNotFoundError(name)
+
+sys.meta_path.insert(0, NoTensorFlow())
+import tfseg_serving
+from tfseg.cli.main import run
+assert tfseg_serving.Client.__name__ == "Client"
+assert run(["query", "--help"]) == 0
+assert run(sys.argv[1:]) == 0
+"""
+
+
+def test_query_where_there_is_no_tensorflow(zoo, tmp_path: Path) -> None:
     scan, out = tmp_path / "scan.nii.gz", tmp_path / "seg.nii.gz"
-    _write_scan(scan, AFFINES["plain"])
-    code = (
-        "import sys\nfrom tfseg.cli.main import run\n"
-        f"code = run(['query', {str(scan)!r}, '-o', {str(out)!r}, '--url', {zoo.grpc_url!r}, "
-        "'--name', 'zoo'])\n"
-        "assert code == 0 and 'tensorflow' not in sys.modules, (code, 'tensorflow')\n"
+    voxels = _write_scan(scan, AFFINES["plain"])
+    arguments = ["query", str(scan), "-o", str(out), "--url", zoo.grpc_url, "--name", "zoo"]
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TENSORFLOW, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
     )
-    subprocess.run([sys.executable, "-c", code], check=True)
-    assert out.exists()
+    assert done.returncode == 0, done.stderr
+    np.testing.assert_array_equal(np.asarray(nib.load(out).dataobj), _expected(voxels))
+
+
+def test_labels_are_counted(zoo, tmp_path: Path, capsys) -> None:
+    scan = tmp_path / "scan.nii.gz"
+    counts = np.bincount(_expected(_write_scan(scan, AFFINES["plain"])).ravel())
+    arguments = ["query", str(scan), "-o", str(tmp_path / "out"), "--url", zoo.grpc_url]
+    assert run([*arguments, "--name", "zoo"]) == 0
+    rows = [line.split("│")[1:4] for line in capsys.readouterr().out.splitlines() if "│" in line]
+    voxel_ml = 0.7 * 0.7 * 5 / 1000
+    assert [[cell.strip() for cell in row] for row in rows] == [
+        [str(value), str(counts[value]), f"{counts[value] * voxel_ml:.3f}"] for value in (1, 2)
+    ]
+    assert run([*arguments, "--name", "zoo", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["signature"] == "segment"
+    assert document["version"] == 1
+    assert document["failed"] == []
+    assert document["written"][0]["labels"] == [
+        {
+            "value": value,
+            "name": None,
+            "voxels": int(counts[value]),
+            "ml": pytest.approx(counts[value] * voxel_ml, abs=5e-4),
+        }
+        for value in (1, 2)
+    ]
+
+
+@pytest.mark.parametrize("jobs", ["1", "3"])
+def test_one_bad_scan_does_not_end_the_others(zoo, tmp_path: Path, capsys, jobs: str) -> None:
+    scans = [tmp_path / f"{name}.nii.gz" for name in "abcd"]
+    for scan in scans:
+        _write_scan(scan, AFFINES["plain"])
+    scans[1].write_bytes(b"no NIfTI")
+    out = tmp_path / "out"
+    arguments = [*map(str, scans), "-o", str(out), "--url", zoo.grpc_url, "--name", "zoo"]
+    assert run(["query", *arguments, "--jobs", jobs, "--json"]) == 1
+    captured = capsys.readouterr()
+    document = json.loads(captured.out)
+    assert [Path(one["input"]).name[0] for one in document["written"]] == ["a", "c", "d"]
+    assert document["failed"] == [str(scans[1])]
+    first, last = captured.err.splitlines()
+    assert first.startswith(f"tfseg: {scans[1]}: ")
+    assert last == "tfseg: 1 of 4 scans could not be segmented."
+    assert sorted(path.name[0] for path in out.iterdir()) == ["a", "c", "d"]
 
 
 # --- bad input

@@ -64,4 +64,16 @@ def test_a_served_export_answers_as_the_saved_model_itself(tmp_path: Path, capsy
             labels = nib.load(out)
             np.testing.assert_array_equal(np.asarray(labels.dataobj), expected.transpose(2, 1, 0))
             np.testing.assert_array_equal(labels.affine, nib.load(scan).affine)
+
+        # Tiling on this side is what predict does with the same export, by the same code.
+        near, options = tmp_path / "near.nii.gz", ["--name", "unet", "--patches", "--manifest"]
+        assert run(["predict", str(exported), str(scan), "-o", str(near)]) == 0
+        arguments = ["query", str(scan), "-o", str(out), "--url", server.grpc_url]
+        assert run([*arguments, *options, str(exported.parent)]) == 0
+        assert [line.split()[1] for line in capsys.readouterr().out.splitlines() if "│" in line][
+            -2:
+        ] == ["organ", "lesion"]
+        patches = np.asarray(nib.load(out).dataobj)
+        np.testing.assert_array_equal(patches, np.asarray(nib.load(near).dataobj))
+        assert (patches == expected.transpose(2, 1, 0)).mean() > 0.999
     assert len(np.unique(expected)) > 1
