@@ -22,7 +22,27 @@ _FILE = click.Path(path_type=Path)
     metavar="OUT",
     required=True,
     type=_FILE,
-    help="Label map (.nii.gz, .nii, .mha, .nrrd, .png) of one scan, or a folder.",
+    help="Label map (.nii.gz, .nii, .mha, .nrrd, .png; .dcm with --format) of one scan, or a "
+    "folder.",
+)
+@click.option(
+    "--format",
+    "format_name",
+    type=click.Choice(["nifti", "png", "dicom-seg", "rtstruct"]),
+    help="Of the label maps. [by OUT's suffix; in a folder png for pictures, else nifti]",
+)
+@click.option(
+    "--seg-type",
+    type=click.Choice(["binary", "labelmap"]),
+    help="Of dicom-seg: a mask for each label, or one label map. [binary]",
+)
+@click.option(
+    "--codes",
+    type=_FILE,
+    help="JSON file of coded names (SNOMED CT) for dicom-seg and rtstruct.",
+)
+@click.option(
+    "--report", is_flag=True, help="With dicom-seg: also <name>_report.dcm, volumes in ml."
 )
 @click.option(
     "--url",
@@ -42,8 +62,8 @@ _FILE = click.Path(path_type=Path)
     "--manifest",
     "manifest_path",
     type=_FILE,
-    help="tfseg.json of the export that is served, or its folder: names the labels; needed for "
-    "patches.",
+    help="tfseg.json of the export that is served, or its folder: names the labels. Needed for "
+    "patches, dicom-seg and rtstruct.",
 )
 @click.option(
     "--patches",
@@ -88,6 +108,10 @@ _FILE = click.Path(path_type=Path)
 def query(
     inputs: tuple[Path, ...],
     out: Path,
+    format_name: str | None,
+    seg_type: str | None,
+    codes: Path | None,
+    report: bool,
     url: str,
     name: str,
     version: int | None,
@@ -110,19 +134,29 @@ def query(
     model has the signature `segment`, raw intensities are sent and the server does the rest;
     else patches are sent and this side does the rest, which needs --manifest. gRPC is much the
     faster way for volumes.
+
+    dicom-seg and rtstruct need a DICOM scan: the result refers to its slices and bears its
+    patient's name, number and study, as DICOM requires to file it. The server sees voxels and
+    their spacing only.
     """
     from tfseg.cli.console import note, print_json, share_bar
     from tfseg.errors import ConfigError, TfsegError
     from tfseg.io import volume_suffix
+    from tfseg.io.outputs import Output
     from tfseg.io.targets import label_targets
     from tfseg_serving.client import Client, Retries, Segmenter, in_order
     from tfseg_serving.client.segmenter import read_manifest
-    from tfseg_serving.query_work import QueryWork
+    from tfseg_serving.query_work import QueryWork, about_model, refuse_shared_reports
 
     if out.is_file() and not volume_suffix(out):
         raise ConfigError(f"-o must be a folder, or a file of a known format; got {out}.")
-    pairs = label_targets([str(path) for path in inputs], str(out))
+    output = Output(format_name, seg_type, codes, report)
+    output.check()
+    pairs = label_targets([str(path) for path in inputs], str(out), output.suffixes)
+    if report:
+        refuse_shared_reports([target for _, target in pairs])
     manifest = None if manifest_path is None else read_manifest(manifest_path)
+    about = about_model(name, manifest, output)
     written: list[dict[str, Any]] = []
     failed: list[str] = []
     tls = _tls(ca, cert, key)
@@ -139,7 +173,7 @@ def query(
             at_once=at_once,
         )
         with share_bar("Segmenting") as show:
-            work = QueryWork(segmenter, len(pairs), show)
+            work = QueryWork(segmenter, output, about, len(pairs), show)
             for (scan, _), result in zip(pairs, in_order(work.one, pairs, jobs), strict=True):
                 if isinstance(result, TfsegError):
                     if len(pairs) == 1:

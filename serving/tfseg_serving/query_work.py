@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tfseg.errors import InputError, TfsegError
-from tfseg.io import read_volume, write_volume
+from tfseg.artifact import Manifest
+from tfseg.errors import ConfigError, InputError, TfsegError
+from tfseg.io import read_volume
+from tfseg.io.dicom_out.about import About
+from tfseg.io.outputs import Output, report_of, source_for, write_labels
 from tfseg.volume import Volume
 from tfseg_serving.client import Segmenter
 
@@ -21,12 +24,22 @@ class QueryWork:
 
     Args:
         segmenter: of the served model.
+        output: the format of the label maps.
+        about: what they say of themselves.
         scans: how many there are.
         show: called with the finished share of all scans, in (0, 1].
     """
 
-    def __init__(self, segmenter: Segmenter, scans: int, show: Callable[[float], None]) -> None:
-        self._segmenter, self._scans, self._show = segmenter, scans, show
+    def __init__(
+        self,
+        segmenter: Segmenter,
+        output: Output,
+        about: About,
+        scans: int,
+        show: Callable[[float], None],
+    ) -> None:
+        self._segmenter, self._output, self._about = segmenter, output, about
+        self._scans, self._show = scans, show
         self._shares: dict[Path, float] = {}
         self._lock = threading.Lock()
 
@@ -35,15 +48,18 @@ class QueryWork:
         scan, target = pair
         start = time.perf_counter()
         try:
+            source = source_for(scan, self._output)
             volume = read_volume(scan)
             labels = self._ask(scan, volume)
-            write_volume(labels, target)
+            told = volume if self._output.report else None
+            files = write_labels(labels, target, self._output, self._about, source, scan=told)
         except TfsegError as error:
             self._advance(scan, 1.0)
             return error
         return {
             "input": str(scan),
             "output": str(target),
+            "files": [str(file) for file in files],
             "seconds": round(time.perf_counter() - start, 3),
             "labels": count_labels(labels, self._segmenter.labels),
         }
@@ -58,6 +74,44 @@ class QueryWork:
         with self._lock:
             self._shares[scan] = share
             self._show(sum(self._shares.values()) / self._scans)
+
+
+def about_model(name: str, manifest: Manifest | None, output: Output) -> About:
+    """Return what label maps say of themselves.
+
+    Args:
+        name: of the model on the server.
+        manifest: of its export, if given.
+        output: the format.
+
+    Raises:
+        ConfigError: the format names every label, and there is no manifest to name them; or
+            coded names that break their rules.
+        DataError: coded names that cannot be read.
+    """
+    concepts = output.concepts()
+    if manifest is not None:
+        return About.of(manifest, concepts)
+    if output.format_name in {"dicom-seg", "rtstruct"}:
+        raise ConfigError(
+            f"--format {output.format_name} names every label: name the export that is served, "
+            "or its tfseg.json, with --manifest."
+        )
+    return About(names=(), colours=(), algorithm=name, version="")
+
+
+def refuse_shared_reports(targets: Sequence[Path]) -> None:
+    """Check that no report would replace a result.
+
+    Raises:
+        ConfigError: one would.
+    """
+    for target in targets:
+        if report_of(target) in targets:
+            raise ConfigError(
+                f"the report of {target} would replace another scan's result, "
+                f"{report_of(target)}. Rename the scan."
+            )
 
 
 def count_labels(labels: Volume, names: tuple[str, ...] | None) -> list[dict[str, Any]]:

@@ -128,6 +128,11 @@ class Segmenter:
                 f"{self._what()} must return labels uint8 {canonical.shape}; got {got}. "
                 "Is it an export of tfseg?"
             )
+        if self.labels is not None and labels.max() >= len(self.labels):
+            raise ConfigError(
+                f"--manifest must be that of the model served: it names {len(self.labels)} labels; "
+                f"{self._what()} answered with the value {labels.max()}. Name the export served."
+            )
         return volume.with_array(np.ascontiguousarray(way.undo(labels)))
 
     # --- patches
