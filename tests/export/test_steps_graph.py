@@ -31,7 +31,7 @@ STEPS = {
     "bias_field": ([{"kind": "bias_field", "iterations": 12}], CLOSE),
     "one after the other": (
         [
-            {"kind": "percentile_clip", "low": 1, "high": 99},
+            {"kind": "clip", "low": -50, "high": 900},
             {"kind": "bias_field", "order": 2, "iterations": 5},
             {"kind": "gaussian", "sigma_vox": [0, 0.7, 0.7]},
             {"kind": "hist_match", "landmarks": MARKS},
