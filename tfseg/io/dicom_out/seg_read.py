@@ -8,8 +8,7 @@ leave out those without a label.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfseg.errors import DataError
-from tfseg.geometry import Affine
+from tfseg.io.dicom import opened, scan_tree
 from tfseg.io.dicom.damage import damage, lenient, reason
 from tfseg.io.dicom.frames import FURTHEST_MM
-from tfseg.io.dicom.steps import SAME_PLACE_MM, STEP_TOLERANCE
+from tfseg.io.dicom_out.common import text
 from tfseg.io.dicom_out.nearest import nearest
+from tfseg.io.dicom_out.seg_stack import SegFrame, Stack, lay
 from tfseg.volume import Volume
 
 if TYPE_CHECKING:
@@ -31,114 +31,159 @@ CLASSES = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")  # SE
 _MOST_VOXELS = 1 << 31
 _MOST_GROWTH = 1000  # times the file's size: of RLE, 64 is the most
 _ALWAYS_ALLOWED = 1 << 24
-_SAME_DIRECTION = 1e-3
-_MOST_ADDED = 4  # times the planes there are, where their spacing is uneven
-_MOST_GAPS = 10_000  # planes left out between two that are there
-
-_Vector = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class _Frame:
-    """Where one frame lies and what it shows; segment 0: the pixels are segment numbers."""
-
-    position: tuple[float, ...] | None
-    orientation: tuple[float, ...] | None
-    spacing: tuple[float, ...] | None
-    step_mm: float | None
-    segment: int
 
 
 def read_seg(
-    path: str | os.PathLike[str], grid: Volume
+    path: str | os.PathLike[str], grid: Volume, *, names: Sequence[str] | None = None
 ) -> tuple[Volume, dict[int, str], tuple[str, ...]]:
     """Read a Segmentation onto the grid of an image.
 
-    A voxel has the number of its segment, 0 outside all of them. Where segments overlap, the one
-    with the higher number is kept; of fractions, the highest, if it is at least a half.
+    Where segments overlap, the one with the higher value is kept; of fractions, the highest, if
+    it is at least a half.
 
     Args:
-        path: the SEG file: binary, fractional or label map.
+        path: a SEG (binary, fractional or label map), or a folder or zip that holds one.
         grid: the image, or anything on its grid.
+        names: segments to read, case and blanks at the ends aside; they become the values 1, 2,
+            ... in this order. Without it all are read and the values are the segment numbers.
 
     Returns:
-        The label map (z, y, x) uint8, or uint16 beyond 255 segments; segment number to label;
-        and sentences on what a person should know.
+        The label map (z, y, x) uint8, or uint16 beyond 255; the name of each value; and
+        sentences on what a person should know.
 
     Raises:
-        DataError: no Segmentation, damaged, of a whole slide, or frames that make no stack.
+        DataError: no Segmentation, damaged, of a whole slide, frames that make no stack, none of
+            ``names`` in it, or nothing of it within the image.
     """
     path = Path(path)
-    try:
-        with lenient():
-            return _read(path, grid)
-    except DataError:
-        raise
-    except damage() as error:
-        raise DataError(f"{path}: the Segmentation is damaged ({reason(error)}).") from error
+    with opened(path) as place, lenient():
+        try:
+            return _read(path, seg_file(place, path), grid, names)
+        except DataError:
+            raise
+        except damage() as error:
+            raise DataError(f"{path}: the Segmentation is damaged ({reason(error)}).") from error
 
 
-def _read(path: Path, grid: Volume) -> tuple[Volume, dict[int, str], tuple[str, ...]]:
-    import pydicom
+def seg_file(place: Path, path: Path) -> Path:
+    """Return the one SEG at a place, a file or folder.
 
-    dataset = pydicom.dcmread(path)
-    if dataset.get("SOPClassUID") not in CLASSES:
+    Args:
+        place: where to look.
+        path: what messages call it.
+
+    Raises:
+        DataError: there is none, or several.
+    """
+    if place.is_file():
+        return place
+    files = [
+        header.path
+        for series in scan_tree(place).series
+        if series.modality == "SEG"
+        for header in series.headers
+    ]
+    if len(files) != 1:
         raise DataError(
-            f"{path}: a DICOM Segmentation is needed; this is of class "
-            f"{dataset.get('SOPClassUID', 'none')}."
+            f"{path}: one Segmentation file is needed; the folder holds {len(files)}. Name "
+            "the file."
         )
-    names = {
-        int(item.SegmentNumber): str(item.get("SegmentLabel") or f"segment {item.SegmentNumber}")
+    return files[0]
+
+
+def segment_names(dataset: Dataset) -> dict[int, str]:
+    """Return segment number to label, of the segments that are no background."""
+    return {
+        int(item.SegmentNumber): text(str(item.get("SegmentLabel") or ""))
+        or f"segment {item.SegmentNumber}"
         for item in dataset.get("SegmentSequence", ())
         if int(item.SegmentNumber) > 0
     }
+
+
+def _read(
+    path: Path, file: Path, grid: Volume, names: Sequence[str] | None
+) -> tuple[Volume, dict[int, str], tuple[str, ...]]:
+    import pydicom
+
+    dataset = pydicom.dcmread(file, force=True)
+    if dataset.get("SOPClassUID") not in CLASSES:
+        kind = text(str(dataset.get("Modality") or "none"))
+        raise DataError(
+            f"{path}: a DICOM Segmentation is needed; got a file of modality {kind}, or no DICOM."
+        )
+    values, kept = _values(path, segment_names(dataset), names)
     frames = _frames(path, dataset)
-    _check_size(path, dataset, len(frames))
+    _check_size(path, file, dataset, len(frames))
     half = _half(dataset)
     remarks: list[str] = []
-    if dataset.get("SegmentationType") == "FRACTIONAL":
+    if half > 1:
         remarks.append("fractions of at least a half count as the segment")
     if frames[0].position is None:
-        where = np.zeros(len(frames), np.intp)
         if grid.shape != (1, dataset.Rows, dataset.Columns):
             raise DataError(
                 f"{path}: frames without a position belong on one picture of their size, "
                 f"{dataset.Rows} x {dataset.Columns}; the image is {grid.shape}."
             )
-        count, affine = 1, grid.affine
-        source: NDArray[np.intp] | None = None
+        stack = Stack(np.zeros(len(frames), np.intp), 1, grid.affine, None)
     else:
-        where, count, affine, source, said = _stack(path, frames)
-        remarks += said
-    labels, overlap = _merged(path, dataset, frames, where, count, half)
+        stack = lay(path, frames)
+        remarks += stack.remarks
+    labels, overlap = _merged(path, dataset, frames, stack, values, half)
     if overlap:
         remarks.append(
             f"segments overlap in {overlap} voxels: the one with the higher "
-            f"{'fraction' if half > 1 else 'number'} is kept"
+            f"{'fraction' if half > 1 else 'value'} is kept"
         )
-    labels = labels[:-1] if source is None else labels[source]  # -1: the empty plane
-    result = nearest(labels, affine, grid.affine, grid.shape)
+    if stack.planes is None:
+        result = nearest(labels[:-1], stack.affine, grid.affine, grid.shape)
+    else:  # the last plane is empty, for slices that no frame shows
+        result = nearest(labels, stack.affine, grid.affine, grid.shape, stack.planes)
     if labels.any() and not result.any():
-        remarks.append("nothing of it lies in the image")
-    return grid.with_array(result), names, tuple(remarks)
+        origin = ", ".join(f"{number:.1f}" for number in grid.origin_mm)
+        raise DataError(
+            f"{path}: a segment must lie within the image of {grid.shape} voxels from ({origin}) "
+            "mm; none does. The Segmentation belongs to another image."
+        )
+    return grid.with_array(result), kept, tuple(remarks)
 
 
-def _frames(path: Path, dataset: Dataset) -> list[_Frame]:
+def _values(
+    path: Path, found: dict[int, str], names: Sequence[str] | None
+) -> tuple[dict[int, int], dict[int, str]]:
+    """Return segment number to value, and value to name."""
+    if names is None:
+        return {number: number for number in found}, found
+    value_of = {name.strip().casefold(): value for value, name in enumerate(names, start=1)}
+    values = {
+        number: value_of[name.strip().casefold()]
+        for number, name in found.items()
+        if name.strip().casefold() in value_of
+    }
+    if not values:
+        raise DataError(
+            f"{path}: needs a segment named {' or '.join(names)}; it has "
+            f"{', '.join(found.values()) or 'none'}."
+        )
+    return values, {value: names[value - 1] for value in sorted(set(values.values()))}
+
+
+def _frames(path: Path, dataset: Dataset) -> list[SegFrame]:
     """Return what the functional groups say of each frame (PS3.3 C.7.6.16)."""
+    if "TotalPixelMatrixRows" in dataset:
+        raise DataError(f"{path}: a Segmentation of a volume is needed; this is of a whole slide.")
     groups = dataset.get("PerFrameFunctionalGroupsSequence") or ()
     count = int(dataset.get("NumberOfFrames") or 0)
     if not groups or len(groups) != count:
         raise DataError(
             f"{path}: each of the {count} frames needs a functional group; there are {len(groups)}."
         )
-    if "TotalPixelMatrixRows" in dataset:
-        raise DataError(f"{path}: a Segmentation of a volume is needed; this is of a whole slide.")
     shared = (dataset.get("SharedFunctionalGroupsSequence") or [{}])[0]
     is_map = dataset.get("SegmentationType") == "LABELMAP"
     return [_frame(path, group, shared, is_map) for group in groups]
 
 
-def _frame(path: Path, own: Any, shared: Any, is_map: bool) -> _Frame:
+def _frame(path: Path, own: Any, shared: Any, is_map: bool) -> SegFrame:
     def numbers(sequence: str, keyword: str, count: int) -> tuple[float, ...] | None:
         for group in (own, shared):
             items = group.get(sequence)
@@ -161,7 +206,7 @@ def _frame(path: Path, own: Any, shared: Any, is_map: bool) -> _Frame:
     step = numbers("PixelMeasuresSequence", "SpacingBetweenSlices", 1) or numbers(
         "PixelMeasuresSequence", "SliceThickness", 1
     )
-    return _Frame(
+    return SegFrame(
         position=numbers("PlanePositionSequence", "ImagePositionPatient", 3),
         orientation=numbers("PlaneOrientationSequence", "ImageOrientationPatient", 6),
         spacing=numbers("PixelMeasuresSequence", "PixelSpacing", 2),
@@ -170,12 +215,12 @@ def _frame(path: Path, own: Any, shared: Any, is_map: bool) -> _Frame:
     )
 
 
-def _check_size(path: Path, dataset: Dataset, frames: int) -> None:
+def _check_size(path: Path, file: Path, dataset: Dataset, frames: int) -> None:
     voxels = int(dataset.Rows) * int(dataset.Columns) * frames
-    most = max(_ALWAYS_ALLOWED, _MOST_GROWTH * path.stat().st_size)
+    most = max(_ALWAYS_ALLOWED, _MOST_GROWTH * file.stat().st_size)
     if not 0 < voxels <= min(most, _MOST_VOXELS):
         raise DataError(
-            f"{path}: a file of {path.stat().st_size} bytes may hold at most "
+            f"{path}: a file of {file.stat().st_size} bytes may hold at most "
             f"{min(most, _MOST_VOXELS)} voxels; its header says {voxels}."
         )
 
@@ -187,133 +232,44 @@ def _half(dataset: Dataset) -> int:
     return max(1, (int(dataset.get("MaximumFractionalValue") or 255) + 1) // 2)
 
 
-def _stack(
-    path: Path, frames: list[_Frame]
-) -> tuple[NDArray[np.intp], int, Affine, NDArray[np.intp] | None, list[str]]:
-    """Lay the frames into a stack.
-
-    Returns:
-        The plane of each frame; the number of planes; the affine of the regular stack; which
-        plane each of its slices takes, or ``None`` where they are the same; remarks.
-    """
-    first = frames[0]
-    if first.orientation is None or first.spacing is None or min(first.spacing) <= 0:
-        raise DataError(
-            f"{path}: frames need an ImageOrientationPatient and a positive PixelSpacing; got "
-            f"{first.orientation} and {first.spacing}."
-        )
-    for frame in frames:
-        if (
-            frame.position is None
-            or frame.orientation is None
-            or frame.spacing is None
-            or not np.allclose(frame.orientation, first.orientation, rtol=0, atol=_SAME_DIRECTION)
-            or not np.allclose(frame.spacing, first.spacing, rtol=1e-3, atol=0)
-        ):
-            raise DataError(
-                f"{path}: all frames must have a position, and one orientation and spacing; one "
-                f"has {frame.position}, {frame.orientation} and {frame.spacing}."
-            )
-    row, column = np.array(first.orientation).reshape(2, 3)
-    normal = np.cross(row, column)
-    if not np.isclose(np.linalg.norm(normal), 1, atol=1e-2):
-        raise DataError(
-            f"{path}: ImageOrientationPatient must be two unit vectors at right angles; got "
-            f"{first.orientation}."
-        )
-    positions = np.array([frame.position for frame in frames])
-    heights = positions @ normal
-    order = np.argsort(heights, kind="stable")
-    new = np.r_[False, np.diff(heights[order]) > SAME_PLACE_MM]
-    where = np.empty(len(frames), np.intp)
-    where[order] = np.cumsum(new)
-    chosen = order[np.r_[0, np.flatnonzero(new)]]
-    places, levels = positions[chosen], heights[chosen] - heights[chosen[0]]
-    affine = np.eye(4)
-    affine[:3, 1], affine[:3, 2] = column * first.spacing[0], row * first.spacing[1]
-    affine[:3, 3] = places[0]
-    if len(levels) == 1:
-        affine[:3, 0] = normal * (first.step_mm or 1.0)
-        return where, 1, affine, None, []
-    count, source, said = _regular(path, levels, first.step_mm)
-    affine[:3, 0] = (places[-1] - places[0]) / (count - 1)
-    line = places[0] + levels[:, np.newaxis] / levels[-1] * (places[-1] - places[0])
-    if np.linalg.norm(places - line, axis=1).max() > min(first.spacing) / 2:
-        raise DataError(f"{path}: the positions of the frames must lie on one line.")
-    return where, len(levels), affine, source, said
-
-
-def _regular(
-    path: Path, levels: _Vector, said_mm: float | None
-) -> tuple[int, NDArray[np.intp] | None, list[str]]:
-    """Return how many slices a regular stack has, and which plane each takes, -1 for none."""
-    steps = np.diff(levels)
-    for step in (said_mm, float(steps.min())):
-        if step is None:
-            continue
-        share = steps / step
-        whole = np.rint(share)
-        if (whole < 1).any() or (np.abs(share - whole) > STEP_TOLERANCE * whole).any():
-            continue
-        if whole.sum() > _MOST_GAPS + len(levels):
-            break
-        index = np.r_[0, np.cumsum(whole)].astype(np.intp)
-        if index[-1] == len(levels) - 1:
-            return len(levels), None, []
-        source = np.full(index[-1] + 1, -1, np.intp)
-        source[index] = np.arange(len(levels))
-        return len(source), source, []
-    least = max(float(steps.min()), float(levels[-1]) / (_MOST_ADDED * len(levels)))
-    count = max(2, round(float(levels[-1]) / least) + 1)
-    grid = np.linspace(0, levels[-1], count)
-    source = np.searchsorted((levels[1:] + levels[:-1]) / 2, grid).astype(np.intp)
-    return (
-        count,
-        source,
-        [
-            f"frames are unevenly spaced, by {steps.min():.4g} to {steps.max():.4g} mm: each place "
-            "takes the nearest"
-        ],
-    )
-
-
 def _merged(
     path: Path,
     dataset: Dataset,
-    frames: list[_Frame],
-    where: NDArray[np.intp],
-    count: int,
+    frames: list[SegFrame],
+    stack: Stack,
+    values: dict[int, int],
     half: int,
 ) -> tuple[NDArray[Any], int]:
     """Return the planes' label map, an empty plane at the end, and how many voxels overlap."""
-    highest = max(frame.segment for frame in frames)
-    deep = highest > 255 or int(dataset.BitsAllocated) > 8
-    shape = (count + 1, int(dataset.Rows), int(dataset.Columns))
-    labels = np.zeros(shape, np.uint16 if deep else np.uint8)
+    shape = (stack.count + 1, int(dataset.Rows), int(dataset.Columns))
+    table = np.zeros(1 << 16, np.uint16 if max(values.values(), default=0) > 255 else np.uint8)
+    for number, value in values.items():
+        table[number] = value
+    labels = np.zeros(shape, table.dtype)
     best = np.zeros(shape, np.uint8) if half > 1 else None
     overlap = 0
-    # In the order of segments, so that the higher number is kept whatever the order of frames.
-    order = sorted(range(len(frames)), key=lambda index: frames[index].segment)
-    for index, plane in _planes(dataset, order):
-        if plane.shape != shape[1:]:
-            raise DataError(
-                f"{path}: frames must be {shape[1:]} pixels of gray; got {plane.shape}."
-            )
-        place, segment = where[index], frames[index].segment
-        if segment == 0:
-            overlap += int(np.count_nonzero(labels[place][plane > 0]))
-            labels[place][plane > 0] = plane[plane > 0]
-            continue
-        inside = plane >= half
-        overlap += int(np.count_nonzero(labels[place][inside]))
+    # In the order of values, so that the higher is kept whatever the order of frames.
+    order = sorted(
+        (index for index, one in enumerate(frames) if one.segment == 0 or table[one.segment] > 0),
+        key=lambda index: int(table[frames[index].segment]),
+    )
+    for index, pixels in _pixels(dataset, order):
+        if pixels.shape != shape[1:]:
+            raise DataError(f"{path}: frames must be {shape[1:]} gray pixels; got {pixels.shape}.")
+        plane, segment = labels[stack.where[index]], frames[index].segment
+        inside = pixels > 0 if segment == 0 else pixels >= half
+        drawn = table[pixels] if segment == 0 else np.broadcast_to(table[segment], pixels.shape)
+        inside &= drawn > 0
+        overlap += int(np.count_nonzero(plane[inside]))
         if best is not None:
-            inside &= plane >= best[place]
-            best[place][inside] = plane[inside]
-        labels[place][inside] = segment
+            most = best[stack.where[index]]
+            inside &= pixels >= most
+            most[inside] = pixels[inside]
+        plane[inside] = drawn[inside]
     return labels, overlap
 
 
-def _planes(dataset: Dataset, order: list[int]) -> Iterator[tuple[int, NDArray[Any]]]:
+def _pixels(dataset: Dataset, order: list[int]) -> Iterator[tuple[int, NDArray[Any]]]:
     """Yield the frames' pixels in the given order."""
     if dataset.BitsAllocated == 1 and not dataset.file_meta.TransferSyntaxUID.is_compressed:
         # Bits run on from frame to frame, without filling (PS3.5 8.1.1).
