@@ -8,7 +8,7 @@
 5. the folder is renamed to its final name. Nothing of that name exists before.
 
 A server takes up a new version at once, so a version that fails its parity gets no number: it is
-set aside as ``<version>.failed``, which servers pass over.
+set aside as ``failed-<version>``, which servers pass over.
 """
 
 from __future__ import annotations
@@ -148,7 +148,8 @@ def _parity_error(target: Path, parity: dict[str, Any]) -> ParityError:
 
 def _set_aside(folder: Path, target: Path) -> Path:
     """Move a version that failed to a name that no server takes for a version."""
-    aside = target.with_name(f"{target.name}.failed")
+    # The number must not come first: Triton takes that for the version, whatever follows it.
+    aside = target.with_name(f"failed-{target.name}")
     with atomic_path(aside) as place:
         os.rename(folder, place)
     return aside

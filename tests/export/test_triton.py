@@ -307,13 +307,13 @@ def test_a_version_that_fails_never_gets_a_number(
         return {**measure(*arguments), "passed": False, "verdict": "by order of the test"}
 
     monkeypatch.setattr(triton, "measure", fail)
-    earlier = tmp_path / "unet" / "1.failed" / "of-an-earlier-failure"
+    earlier = tmp_path / "unet" / "failed-1" / "of-an-earlier-failure"
     earlier.mkdir(parents=True)
-    with pytest.raises(ParityError, match=r"unet/1\.failed does not reproduce.*by order"):
+    with pytest.raises(ParityError, match=r"unet/failed-1 does not reproduce.*by order"):
         export_run(run_folder("unet-3d"), "triton", tmp_path)
     assert not earlier.exists()
-    assert [path.name for path in (tmp_path / "unet").iterdir()] == ["1.failed"]
-    assert Manifest.load(tmp_path / "unet" / "1.failed").parity["passed"] is False  # type: ignore[index]
+    assert [path.name for path in (tmp_path / "unet").iterdir()] == ["failed-1"]
+    assert Manifest.load(tmp_path / "unet" / "failed-1").parity["passed"] is False  # type: ignore[index]
     assert _target(tmp_path, "unet", settings("triton")) == tmp_path / "unet" / "1"
 
 
