@@ -41,8 +41,8 @@ def recognises_pairs(root: Path) -> bool:
 def open_pairs(root: Path) -> Dataset:
     """Open ``images`` and ``labels``, matched by name; ``test/images`` are the test set.
 
-    An image without a label, or a label without an image, becomes a case that ``tfseg check``
-    reports.
+    A label may be a DICOM Segmentation or structure set. An image without a label, or a label
+    without an image, becomes a case that ``tfseg check`` reports.
 
     Raises:
         DataError: no images, or two images with one name.
@@ -99,7 +99,7 @@ def _plain(root: Path, adapter: str, cases: tuple[Case, ...]) -> Dataset:
         labels=names,
         cases=cases,
         read_image=_read,
-        read_label=lambda case: read_values(case, classes, allow_2d=True),
+        read_label=lambda case: read_values(case, classes, allow_2d=True, names=names),
         read_mask=_read_mask,
         remarks=remarks,
     )

@@ -12,6 +12,7 @@ from tfseg.datasets.base import Case
 from tfseg.datasets.reading import one_channel
 from tfseg.errors import DataError
 from tfseg.io import read_volume
+from tfseg.io.references import object_kind, structure_names
 from tfseg.volume import Volume
 
 LABELS_FILE = "labels.csv"
@@ -25,17 +26,26 @@ def label_table(
     """Return stored value -> class, the classes' names, and remarks.
 
     ``labels.csv`` (value,name a line) declares them. Without it the first label maps are read
-    and every value found becomes a class, 0 the background.
+    and every value found becomes a class, 0 the background. Of DICOM Segmentations and structure
+    sets the names count and not the numbers, which differ from case to case: every structure
+    named in any of them becomes a class.
 
     Raises:
         DataError: a ``labels.csv`` that cannot be read, no 0 in it, or more than 255 values.
     """
     declared = root / LABELS_FILE
+    labelled = [case for case in cases if case.label is not None and case.label.exists()]
+    objects = () if declared.is_file() else [case for case in labelled if object_kind(_path(case))]
+    remarks: tuple[str, ...] = ()
     if declared.is_file():
         names = _declared(declared)
-        remarks: tuple[str, ...] = ()
+    elif objects:
+        names = _structures(root, labelled, objects)
+        remarks = (
+            f"the structures {', '.join(list(names.values())[1:])} were found in {len(objects)} "
+            f"DICOM objects; {LABELS_FILE} (value,name a line) chooses among them.",
+        )
     else:
-        labelled = [case for case in cases if case.label is not None and case.label.exists()]
         looked_at = labelled[:: max(1, len(labelled) // _LOOKED_AT)][:_LOOKED_AT]
         values = sorted({0}.union(*(_values(case) for case in looked_at)))
         foreground = "foreground" if len(values) == 2 else "label_{}"
@@ -51,8 +61,26 @@ def label_table(
     return {value: index for index, value in enumerate(names)}, tuple(names.values()), remarks
 
 
+def _structures(root: Path, labelled: Sequence[Case], objects: Sequence[Case]) -> dict[int, str]:
+    if len(objects) != len(labelled):
+        raise DataError(
+            f"{root}: {len(objects)} labels are DICOM objects with names and "
+            f"{len(labelled) - len(objects)} are label maps with values. Say in {LABELS_FILE} "
+            "(value,name a line) which value each name has."
+        )
+    found: dict[str, str] = {}
+    for case in objects:
+        for name in structure_names(_path(case)):
+            found.setdefault(name.strip().casefold(), name.strip())
+    return dict(enumerate(["background", *(found[key] for key in sorted(found) if key)]))
+
+
+def _path(case: Case) -> Path:
+    return Path(str(case.label))
+
+
 def _values(case: Case) -> set[int]:
-    path = Path(str(case.label))
+    path = _path(case)
     stored = np.unique(one_channel(read_volume(path), path))
     if len(stored) > _MAX_LABELS or not np.equal(np.mod(stored, 1), 0).all():
         raise DataError(

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from tfseg.datasets.base import Case, Dataset
 from tfseg.errors import DataError
 from tfseg.io import read_volume
+from tfseg.io.references import object_kind, read_structures
 from tfseg.volume import Volume
 
 
@@ -125,18 +126,28 @@ def label_path(case: Case) -> Path:
     return case.label
 
 
-def read_values(case: Case, classes: Mapping[int, int], *, allow_2d: bool = False) -> Volume:
+def read_values(
+    case: Case, classes: Mapping[int, int], *, allow_2d: bool = False, names: Sequence[str] = ()
+) -> Volume:
     """Read a label map whose stored values stand for classes.
+
+    A DICOM Segmentation or structure set is drawn onto the case's image instead, its structures
+    matched by name.
 
     Args:
         case: with a label.
         classes: stored value -> class.
         allow_2d: whether it may be a picture.
+        names: of the classes, the background first; without them DICOM objects are refused.
 
     Raises:
-        DataError: unreadable, several channels, or a value that is not in the table.
+        DataError: unreadable, several channels, a value that is not in the table, or a DICOM
+            object without any structure of these names.
     """
     path = label_path(case)
+    if names and object_kind(path):
+        labels = read_structures(path, read_volume(case.image), names[1:])
+        return labels.with_array(labels.array.astype(np.uint8))
     volume = read_volume(path, allow_2d=allow_2d)
     return volume.with_array(to_classes(one_channel(volume, path), classes, path))
 

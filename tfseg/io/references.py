@@ -1,0 +1,94 @@
+"""References in DICOM: a Segmentation or a structure set, drawn onto the image it belongs to.
+
+Other references are label maps of their own and go through :func:`tfseg.io.read_volume`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from tfseg.errors import DataError
+from tfseg.io import volume_suffix
+from tfseg.volume import Volume
+
+_OBJECTS = ("SEG", "RTSTRUCT")  # in the order of preference, where a folder holds both
+_MAYBE_DICOM = ("", ".dcm", ".ima", ".zip")
+
+_log = logging.getLogger(__name__)
+
+
+def object_kind(path: Path) -> str:
+    """Return ``SEG`` or ``RTSTRUCT`` where ``path`` is or holds one, else an empty string.
+
+    Only headers are read, and those only where the name may be DICOM's.
+    """
+    if not path.is_dir() and volume_suffix(path) not in _MAYBE_DICOM:
+        return ""
+    from tfseg.io.dicom import opened, scan_tree
+
+    with opened(path) as place:
+        found = {series.modality for series in scan_tree(place).series}
+    return next((kind for kind in _OBJECTS if kind in found), "")
+
+
+def structure_names(path: Path) -> tuple[str, ...]:
+    """Return the names of the structures in a SEG or RTSTRUCT, in its order.
+
+    Raises:
+        DataError: neither, or damaged.
+    """
+    import pydicom
+
+    from tfseg.io.dicom import opened, scan_tree
+    from tfseg.io.dicom.damage import damage, lenient, reason
+    from tfseg.io.dicom_out.common import text
+    from tfseg.io.dicom_out.seg_read import segment_names
+
+    kind = object_kind(path)
+    with opened(path) as place, lenient():
+        files = [
+            header.path
+            for series in scan_tree(place).series
+            if series.modality == kind
+            for header in series.headers
+        ]
+        if not kind or len(files) != 1:
+            raise DataError(
+                f"{path}: one Segmentation or structure set is needed; there are {len(files)}."
+            )
+        try:
+            dataset = pydicom.dcmread(files[0], stop_before_pixels=True, force=True)
+            if kind == "SEG":
+                return tuple(segment_names(dataset).values())
+            rois = dataset.get("StructureSetROISequence") or ()
+            return tuple(text(str(roi.get("ROIName") or "")) for roi in rois)
+        except damage() as error:
+            raise DataError(f"{path}: the {kind} is damaged ({reason(error)}).") from error
+
+
+def read_structures(path: Path, image: Volume, names: Sequence[str]) -> Volume:
+    """Read structures by name onto the grid of an image.
+
+    What was decided on the way is logged as warnings.
+
+    Args:
+        path: a SEG or RTSTRUCT, or a folder or zip that holds one.
+        image: the image it belongs to.
+        names: of the structures; they become the values 1, 2, ... Others are left out.
+
+    Returns:
+        The label map (z, y, x), unsigned.
+
+    Raises:
+        DataError: damaged, none of ``names`` in it, or nothing of it within the image.
+    """
+    from tfseg.io.dicom_out.rtstruct_read import read_rtstruct
+    from tfseg.io.dicom_out.seg_read import read_seg
+
+    read = read_seg if object_kind(path) == "SEG" else read_rtstruct
+    labels, _, remarks = read(path, image, names=names)
+    for said in remarks:
+        _log.warning("%s: %s", path, said)
+    return labels
