@@ -6,6 +6,7 @@ Numbers are written in bulk, a million of them in well under a second.
 from __future__ import annotations
 
 import base64
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +18,8 @@ from tfseg_serving.json_tensor.requests import ROW
 from tfseg_serving.json_tensor.text import INDENT, json_text
 from tfseg_serving.json_tensor.values import INTEGER_RANGES
 from tfseg_serving.status import invalid_argument
+
+_PIECE = 1 << 13  # numbers or places in one call, during which no other thread can run
 
 
 def format_error(message: str) -> bytes:
@@ -90,25 +93,34 @@ def _rows(array: NDArray[Any], name: str, level: int, *, single_line: bool) -> l
         level: depth of indentation of the element's own contents less one.
         single_line: lists on one line, or one element a line.
     """
-    depth = array.ndim - 1
-    texts = _leaf_texts(array, name, level + depth)
-    for axis in range(depth, 0, -1):
-        size = array.shape[axis]
-        inside = level + axis
-        if not size:
-            texts = ["[]"] * int(np.prod(array.shape[:axis]))
-            continue
-        if single_line:
-            head, between, tail = "[", ", ", "]"
-        else:
-            head = f"[\n{INDENT * inside}"
-            between = f",\n{INDENT * inside}"
-            tail = f"\n{INDENT * (inside - 1)}]"
+    sizes = array.shape[1:]
+    texts = _leaf_texts(array, name, level + len(sizes))
+    if 0 in sizes:
+        sizes = sizes[: sizes.index(0)]
+        texts = ["[]"] * int(np.prod(array.shape[: 1 + len(sizes)]))
+    while sizes:
+        # As many axes at a time as one format of some thousand places can lay out.
+        first = len(sizes) - 1
+        while first and math.prod(sizes[first - 1 :]) <= _PIECE:
+            first -= 1
+        form = _lists(sizes[first:], level + first + 1, single_line=single_line)
+        places = math.prod(sizes[first:])
         texts = [
-            head + between.join(texts[start : start + size]) + tail
-            for start in range(0, len(texts), size)
+            form % tuple(texts[start : start + places]) for start in range(0, len(texts), places)
         ]
+        sizes = sizes[:first]
     return texts
+
+
+def _lists(sizes: tuple[int, ...], inside: int, *, single_line: bool) -> str:
+    """Return the text of nested lists of these sizes, ``%s`` in the place of each element."""
+    if not sizes:
+        return "%s"
+    element = _lists(sizes[1:], inside + 1, single_line=single_line)
+    if single_line:
+        return f"[{', '.join([element] * sizes[0])}]"
+    between = f"\n{INDENT * inside}"
+    return f"[{between}{f',{between}'.join([element] * sizes[0])}\n{INDENT * (inside - 1)}]"
 
 
 def _leaf_texts(array: NDArray[Any], name: str, level: int) -> list[str]:
@@ -132,7 +144,6 @@ def _leaf_texts(array: NDArray[Any], name: str, level: int) -> list[str]:
     return [json_text(value.decode("utf-8", "surrogateescape")) for value in strings]
 
 
-_PIECE = 1 << 13
 _INFINITE = {True: "Infinity", False: "-Infinity"}
 
 
@@ -146,7 +157,6 @@ def float_texts(values: NDArray[Any]) -> list[str]:
         values: (n,) float32 or float64.
     """
     texts: list[str] = []
-    # In pieces: each call below lets no other thread run until it is through.
     for start in range(0, len(values), _PIECE):
         texts += _float_texts(values[start : start + _PIECE])
     return texts
@@ -154,14 +164,17 @@ def float_texts(values: NDArray[Any]) -> list[str]:
 
 def _float_texts(values: NDArray[Any]) -> list[str]:
     digits = 9 if values.dtype == np.float32 else 17
-    numbers = values.astype(np.float64).tolist()
-    texts = list(map("%g".__mod__, numbers))
+    numbers = values.astype(np.float64)
+    # One call for all of them takes half the time of one call each.
+    texts = (f"%.{digits}g\n" * len(numbers) % tuple(numbers.tolist())).split("\n")[:-1]
+    positions = np.flatnonzero(_may_be_short(numbers, values.dtype))
+    short = list(map("%g".__mod__, numbers[positions].tolist()))
+    parsed = np.fromiter(map(float, short), np.float64, len(short))
     with np.errstate(over="ignore"):
-        parsed = np.fromiter(map(float, texts), np.float64, len(texts))
-        exact = parsed.astype(values.dtype) == values
-    all_digits = f"%.{digits}g".__mod__
-    for position in np.flatnonzero(~exact).tolist():
-        texts[position] = all_digits(numbers[position])
+        exact = parsed.astype(values.dtype) == values[positions]
+    for position, text, is_exact in zip(positions.tolist(), short, exact.tolist(), strict=True):
+        if is_exact:
+            texts[position] = text
     for position in np.flatnonzero(values == np.trunc(values)).tolist():
         if "." not in texts[position] and "e" not in texts[position]:
             texts[position] += ".0"
@@ -169,3 +182,22 @@ def _float_texts(values: NDArray[Any]) -> list[str]:
         number = numbers[position]
         texts[position] = "NaN" if number != number else _INFINITE[number > 0]
     return texts
+
+
+def _may_be_short(numbers: NDArray[np.float64], dtype: np.dtype[Any]) -> NDArray[np.bool_]:
+    """Tell of which numbers six digits may be exact: of all others, they are not."""
+    size = np.abs(numbers)
+    usual = (size >= 1e-15) & (size < 1e15)  # where float64 has these powers of ten
+    size[~usual] = 1
+    exponent = np.floor(np.log10(size)).astype(np.intp)
+    exponent += (size >= _TENS[exponent + 1]).astype(np.intp)
+    exponent -= (size < _TENS[exponent]).astype(np.intp)
+    scale = _TENS[5 - exponent]
+    rounded = np.rint(size * scale) / scale
+    # Half a step between floats, and a little for the arithmetic here.
+    near: NDArray[np.bool_] = np.abs(rounded - size) <= size * (0.501 * np.finfo(dtype).eps)
+    return near | ~usual
+
+
+# By index: -22 is 10.0 ** -22, as Python counts from the end.
+_TENS = np.array([10.0**power for power in (*range(23), *range(-22, 0))])
