@@ -104,24 +104,37 @@ def datasets_page() -> str:
             f"| `{adapter.name}` | {_cell(adapter.title + also)} | {_cell(adapter.layout)} "
             f"| {adapter.dims} | {_cell(adapter.reference)} | {_cell(adapter.licence + asks)} |"
         )
-    lines += ["", *_MISSING.splitlines()]
+    lines += ["", *_NOTES.splitlines()]
     return "\n".join(lines) + "\n"
 
 
-_MISSING = """\
-## Not read
+_NOTES = """\
+## What to know
 
 Layouts were written from publications and public code; of most the data themselves were not at
 hand, so that a copy may differ in a detail. What could be tried on real files: the Decathlon,
-DRIVE, BIDS derivatives and plain folders.
+DRIVE, BIDS derivatives and plain folders. Look at a few cases before you train for days.
 
-- DDSM: its pictures are in a lossless JPEG of its own. Convert them, or take CBIS-DDSM's DICOM,
-  and give them as plain folders.
-- OASIS-3, ADNI, NITRC: there are no label maps of one layout; as plain folders.
-- NIH Pancreas-CT: its labels are flipped against its DICOM images, not alike in all copies.
-  Convert both to NIfTI, look at them, and give them as plain folders.
-- NSCLC-Radiomics: its references are DICOM RTSTRUCT and SEG, which are not read yet.
-- MedMNIST, IXI: they have no segmentations."""
+- `ddsm`: the pictures are published as LJPEG, whose headers are not true (width and height
+  swapped, another prediction than announced), so that common decoders give noise. Convert them
+  without resizing, e.g. with the free program aaalgo/ljpeg, to 16-bit PNG, TIFF or PGM of the
+  same name beside them or in `PNGFiles`. Outlines with their inside are the label; the outlines
+  of cores are left out. A mass is kept where it overlaps calcifications.
+- `cbis_ddsm`: a mammogram is one case with all of its abnormalities. The publisher split masses
+  and calcifications apart, so that some patients train in one part and are tested in the other:
+  they count as test cases here.
+- `nih_pancreas`: the headers of the label files are wrong. Labels are taken in the order of the
+  DICOM pixels, slices from the feet up, and must have the scan's size. Copies that somebody has
+  converted or turned belong in plain folders.
+- `nsclc_radiomics`: the label is GTV-1 of the structure set; where there is none, the tumour of
+  the Segmentation.
+- `oasis3`: the 40 structures of FreeSurfer's `aseg` become three tissues, those of `oasis1`: the
+  cortex and the deep nuclei are gray matter, the brain stem, the corpus callosum and lesions of
+  the white matter white; ventricles and choroid plexus are fluid. They are brought to the grid of
+  the scan (nearest neighbour), or of `orig.mgz` where no scan was fetched.
+- `adni`, `nitrc` and the private sets of the surveys: there are no label maps of one layout; give
+  them as plain folders. Downloads of grand-challenge.org mostly are plain folders, too.
+- MedMNIST and IXI hold no segmentations: tfseg says so."""
 
 
 def _cell(text: str) -> str:

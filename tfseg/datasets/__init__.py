@@ -8,11 +8,14 @@ from pathlib import Path
 import numpy as np
 
 from tfseg.datasets import (
+    archive,
     bids,
     body,
     brain,
     breast,
+    cbis,
     cine,
+    ddsm,
     drive,
     eye,
     folders,
@@ -26,6 +29,7 @@ from tfseg.datasets import (
     thorax,
 )
 from tfseg.datasets.base import Adapter, Case, Dataset
+from tfseg.datasets.unlabelled import refuse_unlabelled
 from tfseg.errors import ConfigError, DataError, unknown_name
 from tfseg.files import atomic_path
 
@@ -47,9 +51,12 @@ ADAPTERS: tuple[Adapter, ...] = (
     *cine.ADAPTERS,
     *body.ADAPTERS,
     *breast.ADAPTERS,
+    *ddsm.ADAPTERS,
+    *cbis.ADAPTERS,
     *oasis.ADAPTERS,
     *lidc.ADAPTERS,
     *ircadb.ADAPTERS,
+    *archive.ADAPTERS,
     *photos.ADAPTERS,
     *folders.ADAPTERS[1:],
 )
@@ -61,7 +68,8 @@ def open_dataset(path: str | os.PathLike[str]) -> Dataset:
     No image is read: an unreadable file shows when its case is loaded (or in ``tfseg check``).
 
     Raises:
-        DataError: no such folder, no known layout, or a description that is not valid.
+        DataError: no such folder, no known layout, a data set without segmentations, or a
+            description that is not valid.
     """
     root = Path(path)
     if not root.is_dir():
@@ -70,6 +78,7 @@ def open_dataset(path: str | os.PathLike[str]) -> Dataset:
     for adapter in ADAPTERS:
         if adapter.recognises(root):
             return adapter.open(root)
+    refuse_unlabelled(root)
     known = ", ".join(adapter.name for adapter in ADAPTERS)
     raise DataError(
         f"{root}: no known data set layout. Looked for {known}; `tfseg datasets` says what makes "

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfseg.datasets.phantom.series import write_ct_series
+from tfseg.geometry import affine_to_ras_xyz
 from tfseg.io import write_volume
 from tfseg.volume import Volume
 
@@ -61,12 +62,30 @@ def save(array: NDArray[Any], path: Path) -> None:
     write_volume(volume(array), path)
 
 
+def save_flipped(array: NDArray[Any], path: Path) -> None:
+    """Write an array (z, y, x) under a header that turns y round, as some published labels are."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    direction = [[0, 0, 1], [0, -1, 0], [1, 0, 0]]
+    write_volume(Volume.from_geometry(array, SPACING_MM, direction=direction), path)
+
+
 def save_analyze(array: NDArray[Any], path: Path) -> None:
     """Write an array (z, y, x) as an Analyze 7.5 pair, ``path`` being its header."""
     import nibabel
 
     path.parent.mkdir(parents=True, exist_ok=True)
     image = nibabel.analyze.AnalyzeImage(array.transpose(2, 1, 0), np.diag([-1.0, 1.0, 2.0, 1.0]))
+    nibabel.save(image, path)
+
+
+def save_freesurfer(array: NDArray[Any], path: Path) -> None:
+    """Write an array (z, y, x) as a volume of FreeSurfer (``.mgz``)."""
+    import nibabel
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    placed = volume(array)
+    affine = affine_to_ras_xyz(placed.affine)
+    image = nibabel.freesurfer.MGHImage(np.ascontiguousarray(array.transpose(2, 1, 0)), affine)
     nibabel.save(image, path)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from tfseg.datasets import open_dataset
 from tfseg.datasets.check import check_dataset
-from tfseg.io import write_volume
+from tfseg.io import read_volume, write_volume
 from tfseg.volume import Volume
 
 Make = Callable[..., Path]
@@ -47,8 +47,11 @@ def test_a_clean_set(make_msd: Make) -> None:
         ("imagesTr/a", None, "missing", "the file is missing"),
         ("labelsTr/a", None, "missing", "the file is missing"),
         ("imagesTr/a", np.full((4, 5, 6), np.inf), "image", "NaN or infinite"),
+        ("imagesTr/a", np.full((4, 5, 6), np.nan), "image", "NaN or infinite"),
+        ("imagesTr/a", np.full((4, 5, 6), 7), "constant", "every voxel of channel CT is 7"),
         ("imagesTr/a", np.zeros((4, 5, 6, 2)), "image", "the image has 2"),
         ("labelsTr/a", np.full((4, 5, 6), 3), "label", "it has 3 in 120 voxels"),
+        ("labelsTr/a", np.full((4, 5, 6), 0.5), "label", "it has 0.5 in 120 voxels"),
         ("labelsTr/a", np.zeros((4, 5, 6, 2)), "label", "a label map has 1 channel"),
         ("labelsTr/a", np.ones((4, 5, 7)), "grid", "must lie on one grid"),
         ("labelsTr/a", np.zeros((4, 5, 6)), "foreground", "has no foreground"),
@@ -76,6 +79,17 @@ def test_the_same_image_under_two_names(make_msd: Make) -> None:
     problems = check_dataset(open_dataset(root)).problems
     assert [(problem.case, problem.kind) for problem in problems] == [("c", "duplicate")]
     assert "those of case a" in problems[0].message
+
+
+def test_the_same_voxels_in_training_and_test_set(make_msd: Make) -> None:
+    root = make_msd()
+    image = read_volume(root / "imagesTr/b.nii.gz")
+    # Under another name, in another type, with another header.
+    copy = Volume.from_geometry(image.array.astype(np.float32), (2, 1, 1))
+    write_volume(copy, root / "imagesTs/t.nii.gz")
+    problems = check_dataset(open_dataset(root)).problems
+    assert [(problem.case, problem.kind) for problem in problems] == [("t", "duplicate")]
+    assert "those of case b" in problems[0].message
 
 
 def test_a_training_case_without_a_label(make_msd: Make) -> None:

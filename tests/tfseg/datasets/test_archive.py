@@ -1,0 +1,116 @@
+"""Pancreas-CT and NSCLC-Radiomics: labels exactly where they were drawn; what is refused."""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pytest
+
+from tfseg.cli.main import run
+from tfseg.datasets import open_dataset
+from tfseg.datasets.archive import example_lung, example_pancreas
+from tfseg.datasets.examples import draw, save_flipped
+
+
+def test_pancreas_labels_are_in_the_order_of_the_pixels(tmp_path):
+    example_pancreas(tmp_path, 2, np.random.default_rng(3))
+    dataset = open_dataset(tmp_path)
+    assert [case.id for case in dataset.cases] == ["PANCREAS_0001", "PANCREAS_0002"]
+    assert "label0003.nii.gz: left out" in dataset.remarks[1]
+    again = np.random.default_rng(3)
+    for case in dataset.labelled:
+        image, label = draw(again, 1)
+        read, pancreas = dataset.load(case)
+        np.testing.assert_array_equal(read.array, image)
+        np.testing.assert_array_equal(pancreas.array, label)
+        assert read.affine[2, 0] > 0  # slices go up
+
+
+def test_tumours_are_read_from_contours_and_from_segments(tmp_path):
+    example_lung(tmp_path, 2, np.random.default_rng(3))
+    dataset = open_dataset(tmp_path)
+    again = np.random.default_rng(3)
+    for case in dataset.labelled:
+        image, label = draw(again, 1)
+        read, tumour = dataset.load(case)
+        np.testing.assert_array_equal(read.array, image)
+        np.testing.assert_array_equal(tumour.array, label)
+
+
+def test_a_patient_without_a_reference_is_left_out_and_told(tmp_path):
+    example_lung(tmp_path, 2, np.random.default_rng(3))
+    shutil.rmtree(tmp_path / "NSCLC-Radiomics/LUNG1-001/1.2/1.000000-NA-2")
+    dataset = open_dataset(tmp_path)
+    assert [case.id for case in dataset.cases] == ["LUNG1-002"]
+    assert "left out: LUNG1-001" in dataset.remarks[0]
+
+
+def other_size(root):
+    save_flipped(np.zeros((3, 20, 24), np.uint8), next(root.glob("**/label0001.nii.gz")))
+
+
+def other_value(root):
+    save_flipped(np.full((12, 20, 24), 3, np.uint8), next(root.glob("**/label0001.nii.gz")))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "rule"),
+    [
+        (other_size, "as its scan, (12, 20, 24); got (3, 20, 24)"),
+        (other_value, "must be among 0, 1; it has 3 in 5760 voxels"),
+    ],
+)
+def test_bad_input_pancreas(tmp_path, capfd, spoil, rule):
+    example_pancreas(tmp_path, 1, np.random.default_rng(3))
+    spoil(tmp_path)
+    assert run(["check", str(tmp_path)]) == 2
+    said = capfd.readouterr().err
+    assert rule in said
+    assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("folder", "keyword", "rule"),
+    [
+        ("LUNG1-001/1.2/1.000000-NA-2", "StructureSetROISequence", "GTV-1"),
+        ("LUNG1-002/1.2/300.000000-Segmentation-3", "SegmentSequence", "it has spinal cord"),
+    ],
+)
+def test_bad_input_without_a_tumour(tmp_path, capfd, folder, keyword, rule):
+    import pydicom
+
+    example_lung(tmp_path, 2, np.random.default_rng(3))
+    path = tmp_path / "NSCLC-Radiomics" / folder / "1-1.dcm"
+    dataset = pydicom.dcmread(path)
+    for item in dataset[keyword].value:
+        if keyword == "SegmentSequence":
+            item.SegmentLabel = "spinal cord"
+        else:
+            item.ROIName = "spinal cord"
+    dataset.save_as(path)
+    assert run(["check", str(tmp_path)]) == 2
+    said = capfd.readouterr().err
+    assert rule in said
+    assert "spinal cord" in said
+    assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "rule"),
+    [
+        ("data/pathmnist.npz", "MedMNIST holds pictures"),
+        ("IXI-T1/IXI002-Guys-0828-T1.nii.gz", "IXI holds brain MR without label maps"),
+    ],
+)
+def test_bad_input_without_segmentations(tmp_path, capfd, name, rule):
+    path = tmp_path / name
+    path.parent.mkdir()
+    path.write_bytes(b"")
+    for command in ("check", "plan"):
+        assert run([command, str(tmp_path)]) == 2
+        said = capfd.readouterr().err
+        assert rule in said
+        assert "no segmentations to learn from" in said
+        assert said.count("\n") == 1
+    assert [file for file in tmp_path.rglob("*") if file.is_file()] == [path]
