@@ -182,6 +182,11 @@ class Plan(_Record):
         channels: the input channels, in order.
         labels: names of the label values 0..k-1; 0 is the background.
         overlap: share of a window that the next one covers at inference, in [0, 0.9].
+        interpolation: of images resampled to ``spacing_mm``: linear, or cubic B-splines, which
+            keep finer detail; those are linear along an axis with voxels more than three times
+            the smallest.
+        label_interpolation: of reference labels for training: the nearest voxel, or each label's
+            mask linearly, the greatest winning.
         orientation: of the array axes; volumes are turned to it without interpolation.
     """
 
@@ -193,6 +198,8 @@ class Plan(_Record):
     channels: Annotated[tuple[Channel, ...], Field(min_length=1)]
     labels: Annotated[tuple[str, ...], Field(min_length=2, max_length=255)]
     overlap: Annotated[float, Field(ge=0, le=0.9)] = 0.5
+    interpolation: Literal["linear", "cubic"] = "linear"
+    label_interpolation: Literal["nearest", "linear"] = "nearest"
     orientation: Literal["SPL"] = "SPL"
 
     @model_validator(mode="after")

@@ -12,18 +12,18 @@ from tfseg_export.slices_graph import each_slice, mean_of
 
 def correct_bias(channel: tf.Tensor, step: BiasField) -> tf.Tensor:
     """Return (z, y, x) divided by its shading."""
-    coefficients = _fit(channel, step)  # (order + 1,) * 3
+    coefficients, low, high = _fit(channel, step)
     z, y, x = (_legendre(tf.shape(channel)[axis], step.order) for axis in range(3))
 
     def of_slice(index: tf.Tensor) -> tf.Tensor:
         log_field = y @ tf.tensordot(z[index], coefficients, 1) @ tf.transpose(x)
-        return tf.cast(channel[index], tf.float64) * tf.exp(-log_field)
+        return tf.cast(channel[index], tf.float64) * tf.exp(-tf.clip_by_value(log_field, low, high))
 
     return each_slice(channel, of_slice)
 
 
-def _fit(channel: tf.Tensor, step: BiasField) -> tf.Tensor:
-    """Return the coefficients of the log field, float64."""
+def _fit(channel: tf.Tensor, step: BiasField) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Return the log field's coefficients (order + 1,) * 3 and its bounds, float64."""
     shape = tf.shape(channel)
     thin = -(-shape // GRID)
     samples = channel[:: thin[0], :: thin[1], :: thin[2]]
@@ -58,7 +58,9 @@ def _fit(channel: tf.Tensor, step: BiasField) -> tf.Tensor:
         (tf.constant(0), tf.zeros(len(terms), tf.float64)),
         parallel_iterations=1,
     )
-    return tf.scatter_nd(terms, found, (step.order + 1,) * 3)
+    log_field = tf.linalg.matvec(basis, found)
+    coefficients = tf.scatter_nd(terms, found, (step.order + 1,) * 3)
+    return coefficients, tf.reduce_min(log_field), tf.reduce_max(log_field)
 
 
 def _sharp(logs: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:

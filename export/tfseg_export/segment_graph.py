@@ -26,7 +26,9 @@ import tensorflow as tf
 
 from tfseg.inference.windows import window_profile
 from tfseg.plan import Plan
+from tfseg.preprocess.resample import ANISOTROPIC
 from tfseg_export.normalise_graph import normaliser
+from tfseg_export.resample_graph import Taps, cubic_taps, interpolate, linear_taps
 from tfseg_export.steps_graph import after_steps
 
 # As in tfseg.preprocess.resample: spacings that differ by less are the same.
@@ -37,15 +39,6 @@ _SAME_SPACING = 1e-3
 MAX_WORKING_VOXELS = 2**31 - 1
 
 Network = Callable[[tf.Tensor], tf.Tensor]
-
-
-class _Linear(NamedTuple):
-    """Where each of n_out samples along an axis lies between two of n_in: v0 + (v1 - v0) w."""
-
-    lower: tf.Tensor  # (n_out,) int32
-    upper: tf.Tensor  # (n_out,) int32
-    weight: tf.Tensor  # (n_out,) float32
-    trivial: tf.Tensor  # () bool: n_in == n_out, so sample i is voxel i
 
 
 class _Windows(NamedTuple):
@@ -63,9 +56,9 @@ class _Axis(NamedTuple):
 
     source: tf.Tensor  # () int32 length
     working: tf.Tensor  # () int32 length
-    forth: _Linear
+    forth: Taps
     windows: _Windows
-    back: _Linear
+    back: Taps
 
 
 class SegmentGraph(tf.Module):
@@ -141,7 +134,7 @@ class SegmentGraph(tf.Module):
             ]
             chunk = tf.concat([last, chunk], 0)  # (kept + end - begin, ny, nx, k)
             # Source slices whose upper neighbour is final can be written now.
-            ready = tf.math.count_nonzero(z.back.upper < end, dtype=tf.int32)
+            ready = tf.math.count_nonzero(z.back.others[0] < end, dtype=tf.int32)
             labels = _write_labels(labels, chunk, end - tf.shape(chunk)[0], axes, written, ready)
             return index + 1, carry, chunk[-1:], ready, labels
 
@@ -205,16 +198,21 @@ class SegmentGraph(tf.Module):
 
     def _axes(self, source: tf.Tensor, spacing_mm: tf.Tensor) -> tuple[_Axis, _Axis, _Axis]:
         working = self._working_sizes(source, spacing_mm)
+        too_coarse = spacing_mm > ANISOTROPIC * tf.reduce_min(spacing_mm)
         axes = []
         for axis, size in enumerate(self._window):
             n_source, n_working = source[axis], working[axis]
+            if self._plan.interpolation == "cubic":
+                forth = cubic_taps(n_source, n_working, too_coarse[axis])
+            else:
+                forth = linear_taps(n_source, n_working)
             axes.append(
                 _Axis(
                     source=n_source,
                     working=n_working,
-                    forth=_linear(n_source, n_working),
+                    forth=forth,
                     windows=_windows(n_working, size, self._plan.overlap),
-                    back=_linear(n_working, n_source),
+                    back=linear_taps(n_working, n_source),
                 )
             )
         return axes[0], axes[1], axes[2]
@@ -254,13 +252,10 @@ class SegmentGraph(tf.Module):
         size = z.windows.size
         start = z.windows.starts[index] - z.windows.before
         begin, end = tf.maximum(start, 0), tf.minimum(start + size, z.working)
-        lower, upper = z.forth.lower[begin:end], z.forth.upper[begin:end]
-        part = normalise(volume[lower[0] : upper[-1] + 1])
-        moved = z.forth._replace(
-            lower=lower - lower[0], upper=upper - lower[0], weight=z.forth.weight[begin:end]
-        )
-        for axis, table in enumerate((moved, y.forth, x.forth)):
-            part = _interpolate(part, table, axis)
+        taps, lowest, highest = z.forth.part(begin, end)
+        part = normalise(volume[lowest : highest + 1])
+        for axis, along in enumerate((taps, y.forth, x.forth)):
+            part = interpolate(part, along, axis)
         margins = [
             (begin - start, start + size - end),
             *((a.windows.before, a.windows.padded - a.working - a.windows.before) for a in (y, x)),
@@ -318,32 +313,6 @@ class SegmentGraph(tf.Module):
         return total
 
 
-def _linear(n_in: tf.Tensor, n_out: tf.Tensor) -> _Linear:
-    """Return the sampling of n_out cell centres among n_in; the edges repeat."""
-    wide_in, wide_out = tf.cast(n_in, tf.float64), tf.cast(n_out, tf.float64)
-    centres = (tf.cast(tf.range(n_out), tf.float64) + 0.5) * (wide_in / wide_out) - 0.5
-    centres = tf.clip_by_value(centres, 0.0, wide_in - 1)
-    floor = tf.floor(centres)
-    lower = tf.cast(floor, tf.int32)
-    return _Linear(
-        lower=lower,
-        upper=tf.cast(tf.math.ceil(centres), tf.int32),  # ``lower`` where nothing is in between
-        weight=tf.cast(centres - floor, tf.float32),
-        trivial=tf.equal(n_in, n_out),
-    )
-
-
-def _interpolate(array: tf.Tensor, table: _Linear, axis: int) -> tf.Tensor:
-    """Sample ``array`` along ``axis``; it is returned as it is where nothing would change."""
-    weight = tf.reshape(table.weight, (-1,) + (1,) * (array.shape.rank - 1 - axis))
-
-    def sample() -> tf.Tensor:
-        low = tf.gather(array, table.lower, axis=axis)
-        return low + (tf.gather(array, table.upper, axis=axis) - low) * weight
-
-    return tf.cond(table.trivial, lambda: array, sample)
-
-
 def _windows(length: tf.Tensor, size: int, overlap: float) -> _Windows:
     """Return windows of ``size`` voxels that cover an axis of ``length`` voxels evenly."""
     padded = tf.maximum(length, size)
@@ -376,10 +345,10 @@ def _write_labels(
     z, y, x = axes
 
     def write(index: tf.Tensor, labels: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
-        low = chunk[z.back.lower[index] - first]  # (ny, nx, k)
-        high = chunk[z.back.upper[index] - first]
-        plane = low + (high - low) * z.back.weight[index]
-        plane = _interpolate(_interpolate(plane, y.back, 0), x.back, 1)  # (sy, sx, k)
+        low = chunk[z.back.first[index] - first]  # (ny, nx, k)
+        high = chunk[z.back.others[0, index] - first]
+        plane = low + (high - low) * z.back.weights[0, index]
+        plane = interpolate(interpolate(plane, y.back, 0), x.back, 1)  # (sy, sx, k)
         winner = tf.argmax(plane, axis=-1, output_type=tf.int32)  # the first of equals
         return index + 1, labels.write(index, tf.cast(winner, tf.uint8))
 

@@ -27,6 +27,9 @@ from tfseg.preprocess import prepare, prepare_label
 _Case = TypeVar("_Case")
 
 _PLACES = 4096  # voxels remembered per class; enough that no patch centre repeats often
+# Of the plan; what else is in it does not change a prepared volume.
+_CHANGES_VOXELS = {"dims", "spacing_mm", "channels", "interpolation", "label_interpolation"}
+
 _WORKERS = 2  # each holds one case in memory: the bound on memory while preparing
 
 
@@ -190,7 +193,7 @@ def _key(dataset: Dataset, plan: Plan) -> str:
     document = {
         "files": [(str(file.resolve()), *_stamp(file)) for file in files],
         "labels": dataset.labels,
-        "plan": plan.model_dump(mode="json", include={"dims", "spacing_mm", "channels"}),
+        "plan": plan.model_dump(mode="json", include=_CHANGES_VOXELS),
         "format": 1,
     }
     return hashlib.sha256(json.dumps(document).encode()).hexdigest()[:16]

@@ -25,7 +25,20 @@ FWHM, WIENER_NOISE = 0.15, 0.01
 GRID = 48  # voxels taken along an axis, at most
 RIDGE = 1e-6  # keeps the fit solvable where axes are shorter than the polynomial's order
 
-Coefficients = NDArray[np.float64]
+
+class LogField(NamedTuple):
+    """B as a polynomial, and the bounds that it keeps.
+
+    Attributes:
+        coefficients: (order + 1,) * 3 for the axes (z, y, x).
+        low: its least value over the fitted voxels; beyond them, in air, a polynomial may run
+            away.
+        high: its greatest.
+    """
+
+    coefficients: NDArray[np.float64]
+    low: float
+    high: float
 
 
 class Sharpening(NamedTuple):
@@ -66,16 +79,16 @@ def exponents(order: int) -> list[tuple[int, int, int]]:
 
 def correct_bias(values: NDArray[np.float32], step: BiasField) -> NDArray[np.float32]:
     """Return (z, y, x) divided by its shading."""
-    return _times_field(values, -_fit(values, step), step.order)
+    return _times_field(values, _fit(values, step), -1.0)
 
 
 def bias_field(values: NDArray[np.float32], step: BiasField) -> NDArray[np.float32]:
     """Return the shading exp(B), (z, y, x), that :func:`correct_bias` divides by."""
-    return _times_field(np.ones_like(values), _fit(values, step), step.order)
+    return _times_field(np.ones_like(values), _fit(values, step), 1.0)
 
 
-def _fit(values: NDArray[np.float32], step: BiasField) -> Coefficients:
-    """Return the coefficients (order + 1,) * 3 of B for axes (z, y, x)."""
+def _fit(values: NDArray[np.float32], step: BiasField) -> LogField:
+    """Return B."""
     thin = tuple(slice(None, None, -(-size // GRID)) for size in values.shape)
     samples = values[thin].astype(np.float64).ravel()
     inside = samples > max(float(np.float32(values.mean(dtype=np.float64))), 0.0)
@@ -102,7 +115,8 @@ def _fit(values: NDArray[np.float32], step: BiasField) -> Coefficients:
         found[0] -= mean_of_terms @ found  # the first term is 1
     coefficients = np.zeros((step.order + 1,) * 3)
     coefficients[tuple(np.transpose(terms))] = found
-    return coefficients
+    log_field = basis @ found  # 0 outside, which lies between the two as the mean inside is 0
+    return LogField(coefficients, float(log_field.min()), float(log_field.max()))
 
 
 def _sharp(
@@ -130,13 +144,12 @@ def legendre(size: int, order: int) -> NDArray[np.float64]:
     return np.asarray(np.polynomial.legendre.legvander(places, order), np.float64)
 
 
-def _times_field(
-    values: NDArray[np.float32], coefficients: Coefficients, order: int
-) -> NDArray[np.float32]:
-    """Return values times exp of the polynomial, slice by slice."""
+def _times_field(values: NDArray[np.float32], field: LogField, sign: float) -> NDArray[np.float32]:
+    """Return values times exp(sign B), slice by slice."""
+    order = field.coefficients.shape[0] - 1
     z, y, x = (legendre(size, order) for size in values.shape)
     result = np.empty(values.shape, np.float32)
     for index, plane in enumerate(values):
-        log_field = y @ np.tensordot(z[index], coefficients, 1) @ x.T
-        result[index] = plane * np.exp(log_field)
+        log_field = y @ np.tensordot(z[index], field.coefficients, 1) @ x.T
+        result[index] = plane * np.exp(sign * log_field.clip(field.low, field.high))
     return result

@@ -12,6 +12,7 @@ from tfseg.pipeline import cache
 from tfseg.pipeline.cache import prepare_cases
 from tfseg.plan import Channel, Plan, Scale, ZScore
 from tfseg.preprocess import prepare, prepare_label
+from tfseg.steps import Median
 
 
 def plan(spacing=(2.0, 1.0, 1.0), labels=("background", "liver", "lesion"), **changes):
@@ -74,12 +75,21 @@ def test_a_second_run_prepares_nothing(dataset, tmp_path, monkeypatch):
         np.testing.assert_array_equal(one.places[1], other.places[1])
 
 
+def with_steps(before):
+    (channel,) = before.channels
+    changed = channel.model_copy(update={"steps": (Median(),)})
+    return before.model_copy(update={"channels": (changed,)})
+
+
 @pytest.mark.parametrize(
     "other",
     [
         plan((1.0, 1.0, 1.0)),
         plan(rule=ZScore()),
         plan(rule=Scale(scale=11)),
+        plan().model_copy(update={"interpolation": "cubic"}),
+        plan().model_copy(update={"label_interpolation": "linear"}),
+        with_steps(plan()),
     ],
 )
 def test_a_plan_that_changes_voxels_has_a_cache_of_its_own(dataset, tmp_path, other):
