@@ -144,8 +144,7 @@ def query(
     from tfseg.io import volume_suffix
     from tfseg.io.outputs import Output
     from tfseg.io.targets import label_targets
-    from tfseg_serving.client import Client, Retries, Segmenter, in_order
-    from tfseg_serving.client.segmenter import read_manifest
+    from tfseg_serving.client import Client, Retries, Segmenter, in_order, read_manifest
     from tfseg_serving.query_work import QueryWork, about_model, refuse_shared_reports
 
     if out.is_file() and not volume_suffix(out):

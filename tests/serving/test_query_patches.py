@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -69,6 +71,8 @@ class Network:
         }
         self.lock, self.under_way, self.most, self.calls = threading.Lock(), 0, 0, 0
         self.fail_at = -1
+        self.gate = threading.Event()
+        self.gate.set()
 
     def predict(
         self,
@@ -82,6 +86,7 @@ class Network:
             self.calls += 1
             self.most = max(self.most, self.under_way)
             fails = self.calls == self.fail_at
+        self.gate.wait(30)
         answer = network(np.asarray(inputs["image"], np.float32))
         with self.lock:
             self.under_way -= 1
@@ -176,6 +181,30 @@ def test_a_failure_in_the_middle_leaves_nothing(serve, tmp_path: Path, capsys) -
     assert "must answer (1, 4, 8, 6, 3)" in line
     assert "got (1, 4, 8, 6, 2)" in line
     assert not out.exists()
+
+
+@pytest.mark.parametrize("transport", ["grpc_url", "rest_url"])
+def test_ctrl_c_leaves_at_once_and_leaves_nothing(
+    serve, tmp_path: Path, capsys, transport: str
+) -> None:
+    server, served, folder = serve(3)
+    served.gate.clear()
+    scans = [str(_scan(tmp_path / f"{name}.nii.gz")) for name in "ab"]
+    main = threading.main_thread()
+
+    def interrupt() -> None:
+        while not served.calls:
+            time.sleep(0.01)
+        signal.pthread_kill(main.ident, signal.SIGINT)
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    arguments = ["query", *scans, "-o", str(tmp_path / "out"), "--url", getattr(server, transport)]
+    start = time.monotonic()
+    assert run([*arguments, "--name", "m", "--manifest", str(folder)]) == 130
+    assert time.monotonic() - start < 20
+    assert capsys.readouterr().err.strip() == "tfseg: interrupted."
+    assert not (tmp_path / "out").exists()
+    served.gate.set()
 
 
 def _other(folder: Path, **changes: Any) -> Path:

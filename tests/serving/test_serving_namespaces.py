@@ -1,4 +1,4 @@
-"""The public names of the wire format and of the JSON side are exactly those they list."""
+"""The public names of the wire format, the JSON side and the client are those they list."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import types
 
 import pytest
 
-from tfseg_serving import json_tensor, wire
+from tfseg_serving import client, json_tensor, wire
 
 
-@pytest.mark.parametrize("package", [wire, json_tensor], ids=lambda package: package.__name__)
+@pytest.mark.parametrize("package", [wire, json_tensor, client], ids=lambda package: package.__name__)
 def test_all_is_exact(package):
     public = {
         name
