@@ -189,6 +189,6 @@ def test_compact_json_of_floats() -> None:
 
     volume = np.float32([[[-1024, 0.1], [3, 1e-7]]])
     text = b"".join(_json_array(volume)).decode()
-    assert text == "[[[-1024,0.100000001],[3,1.00000001e-07]]]"
+    assert text == "[[[-1024.0,0.1],[3.0,1e-7]]]"
     flat = np.arange(200_000, dtype=np.float32)
     np.testing.assert_array_equal(json.loads(b"".join(_json_array(flat))), flat)

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
 from tfseg.errors import ConfigError
@@ -15,6 +16,24 @@ from tfseg_serving import wire
 from tfseg_serving.wire import Signature, TensorInfo
 
 _BLOCK = 1 << 16
+_WHOLE = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
+_QUICK = frozenset(("float32", "float64", "bool", *_WHOLE))
+
+
+def parsed(body: bytes) -> Any:
+    """Read a server's JSON.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        pass
+    try:
+        return json.loads(body)  # takes NaN and Infinity, which TF-Serving writes
+    except RecursionError as error:
+        raise ValueError("lists nested too deep") from error
 
 
 def signature_from_json(document: Any) -> Signature:
@@ -82,18 +101,17 @@ def _json_array(array: NDArray[Any]) -> Iterator[bytes]:
             if array.ndim > 1:
                 yield from _json_array(part)
             else:
-                yield _numbers(part)
+                yield _json_block(part)[1:-1]
         yield b"]"
 
 
 def _json_block(array: NDArray[Any]) -> bytes:
     """Return a small array as JSON; floats with as few digits as read back exactly."""
-    if array.dtype.kind != "f" or not array.size:
-        return json.dumps(array.tolist(), separators=(",", ":")).encode()
-    texts = _numbers(array.reshape(-1)).decode().split(",")
-    for size in reversed(array.shape):
-        texts = [f"[{','.join(texts[at : at + size])}]" for at in range(0, len(texts), size)]
-    return texts[0].encode()
+    if array.dtype.name in _QUICK and np.isfinite(array).all():
+        return orjson.dumps(np.ascontiguousarray(array), option=orjson.OPT_SERIALIZE_NUMPY)
+    values = array.astype(np.float64).tolist() if array.dtype.kind in "fV" else array.tolist()
+    # NaN and Infinity are JavaScript's names, which TF-Serving's parser takes.
+    return json.dumps(values, separators=(",", ":")).encode()
 
 
 def joined(pieces: Iterator[bytes]) -> list[bytes]:
@@ -108,15 +126,6 @@ def joined(pieces: Iterator[bytes]) -> list[bytes]:
             blocks.append(b"".join(waiting))
             waiting, size = [], 0
     return [*blocks, b"".join(waiting)]
-
-
-def _numbers(flat: NDArray[Any]) -> bytes:
-    if flat.dtype.kind != "f":
-        return json.dumps(flat.tolist(), separators=(",", ":"))[1:-1].encode()
-    form = "%.17g" if flat.dtype == np.float64 else "%.9g"
-    text = ",".join(map(form.__mod__, flat.tolist()))
-    # Python writes nan and inf; TF-Serving's parser wants JavaScript's names.
-    return text.replace("nan", "NaN").replace("inf", "Infinity").encode()
 
 
 def _base64_objects(array: NDArray[Any]) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 from urllib.parse import quote
 
@@ -13,6 +12,7 @@ from tfseg_serving import wire
 from tfseg_serving.client.json_tensors import (
     array_from_json,
     joined,
+    parsed,
     predict_body,
     signature_from_json,
 )
@@ -127,7 +127,7 @@ class TfServingRest:
         headers = {} if body is None else {"Content-Type": "application/json"}
         answer = self._transport.call(method, path, timeout_s, body, headers)
         try:
-            return json.loads(answer.body)
+            return parsed(answer.body)
         except ValueError as error:
             raise ServerError(
                 f"{self._url} answers with something that is no JSON; is it a model server?"
