@@ -135,10 +135,11 @@ def _known(words: str) -> Concept | None:
     name = _ALIASES.get(words, words)
     if name in _CONCEPTS:
         return _CONCEPTS[name]
-    if name.endswith("s") and name[:-1] in _CONCEPTS:
-        paired = {"kidney", "lung", "clavicle"} & {name[:-1]}
-        return _CONCEPTS[name[:-1]]._replace(modifier=_BOTH if paired else None)
-    return None
+    if not words.endswith("s"):
+        return None
+    one = _known(words[:-1])
+    paired = words[:-1] in {"kidney", "lung", "clavicle"}
+    return one._replace(modifier=_BOTH) if one is not None and paired else one
 
 
 def read_codes(path: str | os.PathLike[str]) -> dict[str, Concept]:
