@@ -11,6 +11,7 @@ than the 65534 bytes that a decimal string may have in explicit syntaxes (note t
 from __future__ import annotations
 
 import os
+import struct
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -154,9 +155,9 @@ def _reference(header: Dataset, frame_number: int | None = None) -> Dataset:
     return reference
 
 
-def _contours(labels: Volume, source: Source) -> dict[int, list[Dataset]]:
-    """Return the Contour Sequence of each label value."""
-    found: dict[int, list[Dataset]] = {}
+def _contours(labels: Volume, source: Source) -> dict[int, list[bytes]]:
+    """Return the items of the Contour Sequence of each label value, as they are in the file."""
+    found: dict[int, list[bytes]] = {}
     for place, plane in zip(source.slices, source.on_slices(labels), strict=True):
         for value, points in _outlines(plane):
             items = found.setdefault(value, [])
@@ -173,22 +174,42 @@ def _outlines(plane: NDArray[np.integer]) -> Iterator[tuple[int, NDArray[np.floa
                 yield value, polygon + corner
 
 
-def _contour(points: NDArray[np.float64], place: Slice, number: int) -> Dataset:
-    from pydicom import Dataset
-    from pydicom.dataelem import RawDataElement
-    from pydicom.tag import Tag
+def _contour(points: NDArray[np.float64], place: Slice, number: int) -> bytes:
+    """Return an item of the Contour Sequence in Implicit VR Little Endian (PS3.5 7.5).
 
-    contour = Dataset()
+    A structure may have ten thousand contours; as objects of pydicom they would take minutes
+    and gigabytes.
+    """
+    elements = []
     if not place.is_tile:  # a tile of a mosaic is no image that can be referred to
-        contour.ContourImageSequence = [_reference(place.header, place.frame_number)]
-    contour.ContourGeometricType = "CLOSED_PLANAR"
-    contour.NumberOfContourPoints = len(points)
-    contour.ContourNumber = number
-    value = _decimal_strings(to_mm(points, place.affine))
-    # As it is in the file: an object for each number would take most of the time.
-    tag = Tag("ContourData")
-    contour[tag] = RawDataElement(tag, "DS", len(value), value, 0, True, True)
-    return contour
+        reference = [
+            _element("ReferencedSOPClassUID", str(place.header.SOPClassUID), b"\0"),
+            _element("ReferencedSOPInstanceUID", str(place.header.SOPInstanceUID), b"\0"),
+        ]
+        if place.frame_number is not None:
+            reference.append(_element("ReferencedFrameNumber", str(place.frame_number)))
+        elements.append(_element("ContourImageSequence", _item(reference)))
+    elements += [
+        _element("ContourGeometricType", "CLOSED_PLANAR"),
+        _element("NumberOfContourPoints", str(len(points))),
+        _element("ContourNumber", str(number)),
+        _element("ContourData", _decimal_strings(to_mm(points, place.affine))),
+    ]
+    return _item(elements)
+
+
+def _item(elements: list[bytes]) -> bytes:
+    value = b"".join(elements)
+    return struct.pack("<HHI", 0xFFFE, 0xE000, len(value)) + value
+
+
+def _element(keyword: str, value: str | bytes, padding: bytes = b" ") -> bytes:
+    from pydicom.datadict import tag_for_keyword
+
+    tag = tag_for_keyword(keyword) or 0
+    content = value.encode() if isinstance(value, str) else value
+    content += padding * (len(content) % 2)
+    return struct.pack("<HHI", tag >> 16, tag & 0xFFFF, len(content)) + content
 
 
 def to_mm(points: NDArray[np.float64], affine: Affine) -> NDArray[np.float64]:
@@ -196,11 +217,10 @@ def to_mm(points: NDArray[np.float64], affine: Affine) -> NDArray[np.float64]:
     return np.asarray(points @ affine[:3, 1:3].T + affine[:3, 3])
 
 
-def _decimal_strings(points: NDArray[np.float64]) -> bytes:
-    """Return coordinates as the value of a DS element, padded to even length (PS3.5 6.2)."""
+def _decimal_strings(points: NDArray[np.float64]) -> str:
+    """Return coordinates as the value of a DS element (PS3.5 6.2)."""
     rounded = np.round(points, _DECIMALS) + 0.0  # no minus zero
-    value = "\\".join([f"{number:.12g}" for number in rounded.ravel().tolist()]).encode()
-    return value + b" " * (len(value) % 2)
+    return "\\".join([f"{number:.12g}" for number in rounded.ravel().tolist()])
 
 
 def _pixel_planes(source: Source) -> Dataset | None:
@@ -256,9 +276,11 @@ def _roi(
 
 
 def _roi_contours(
-    value: int, about: About, contours: list[Dataset], planes: Dataset | None, source: Source
+    value: int, about: About, contours: list[bytes], planes: Dataset | None, source: Source
 ) -> Dataset:
     from pydicom import Dataset
+    from pydicom.dataelem import RawDataElement
+    from pydicom.tag import Tag
 
     series = Dataset()
     series.SeriesInstanceUID = str(source.headers[0].SeriesInstanceUID)
@@ -269,7 +291,8 @@ def _roi_contours(
         roi.SourcePixelPlanesCharacteristicsSequence = [planes]
     roi.SourceSeriesSequence = [series]
     if contours:
-        roi.ContourSequence = contours
+        tag, items = Tag("ContourSequence"), b"".join(contours)
+        roi[tag] = RawDataElement(tag, "SQ", len(items), items, 0, True, True)
     return roi
 
 
