@@ -17,13 +17,13 @@ from tfseg.datasets.base import Adapter, Case, Dataset
 from tfseg.datasets.reading import check_ids, find, label_path, one_channel, to_classes
 from tfseg.errors import DataError
 from tfseg.io import read_volume
+from tfseg.io.references import object_kind, read_structures, structure_names
 from tfseg.volume import Volume
 
 _PANCREAS_LABEL = re.compile(r"label(\d{4})\.nii(?:\.gz)?")
 _LUNG_PATIENT = re.compile(r"LUNG1-\d{3}")
-# The tumour's name in the structure sets, and what the Segmentations call it.
-_TUMOUR_ROI = "GTV-1"
-_TUMOUR_SEGMENTS = ("gtv-1", "neoplasm")
+# The tumour in the structure sets (one patient's was drawn before surgery) and in Segmentations.
+_TUMOUR_NAMES = ("gtv-1", "gtv-pre-op", "neoplasm, primary", "neoplasm")
 
 
 def recognises_pancreas(root: Path) -> bool:
@@ -111,7 +111,7 @@ def open_lung(root: Path) -> Dataset:
             continue
         image = max(series, key=lambda one: len(series[one]))
         lone = [files[0] for one, files in series.items() if len(files) == 1 and one != image]
-        kinds = {_modality(path): path for path in lone}
+        kinds = {object_kind(path): path for path in lone}
         label = kinds.get("RTSTRUCT") or kinds.get("SEG")
         if label is None:
             left.append(folder.name)
@@ -132,39 +132,17 @@ def open_lung(root: Path) -> Dataset:
     )
 
 
-def _modality(path: Path) -> str:
-    """Return the modality of a DICOM file, empty where it has none that can be read."""
-    from tfseg.io.dicom.damage import damage
-    from tfseg.io.dicom.elements import read_elements
-
-    try:
-        with path.open("rb") as file:
-            elements = read_elements(file)
-    except damage():
-        return ""
-    return elements.text("Modality") if elements else ""
-
-
 def _read_tumour(case: Case) -> Volume:
-    from tfseg.io.dicom_out.rtstruct_read import read_rtstruct
-    from tfseg.io.dicom_out.seg_read import read_seg
-
     image, path = read_volume(case.image), label_path(case)
-    if _modality(path) == "RTSTRUCT":
-        labels, _, _ = read_rtstruct(path, image, names=[_TUMOUR_ROI])
-        return labels.with_array((labels.array > 0).astype(np.uint8))
-    labels, names, _ = read_seg(path, image)
-    wanted = [
-        number
-        for number, name in names.items()
-        if any(word in name.lower() for word in _TUMOUR_SEGMENTS)
-    ]
+    names = structure_names(path)
+    wanted = [name for name in names if name.strip().lower() in _TUMOUR_NAMES]
     if not wanted:
         raise DataError(
-            f"{path}: needs a segment named {' or '.join(_TUMOUR_SEGMENTS)}; it has "
-            f"{', '.join(names.values()) or 'none'}."
+            f"{path}: needs a structure named {' or '.join(_TUMOUR_NAMES)}; it has "
+            f"{', '.join(names) or 'none'}."
         )
-    return labels.with_array(np.isin(labels.array, wanted).astype(np.uint8))
+    labels = read_structures(path, image, wanted)
+    return labels.with_array((labels.array > 0).astype(np.uint8))
 
 
 def example_lung(root: Path, cases: int, rng: np.random.Generator) -> None:
@@ -187,7 +165,7 @@ def example_lung(root: Path, cases: int, rng: np.random.Generator) -> None:
         write = write_rtstruct if by_contours else write_seg
         target = study / ("1.000000-NA-2" if by_contours else "300.000000-Segmentation-3")
         target.mkdir()
-        name = _TUMOUR_ROI if by_contours else "Neoplasm, Primary"
+        name = "GTV-1" if by_contours else "Neoplasm, Primary"
         about = About(("background", name), colours, "by hand", "1")
         write(labels, source, target / "1-1.dcm", about, stamp)
 

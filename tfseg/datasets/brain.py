@@ -102,7 +102,7 @@ def example_brats(root: Path, cases: int, rng: np.random.Generator) -> None:
         examples.save(stored, folder / f"{name}_seg.nii.gz")
 
 
-_ISLES = re.compile(r"\.(?:MR|CT)_([A-Za-z0-9]+)\.")
+_ISLES = re.compile(r"\.(?:MR_|CT_|(?=CT\.))([A-Za-z0-9]+)\.")  # MR_ADC, CT_CBF, CT
 
 
 def recognises_isles(root: Path) -> bool:

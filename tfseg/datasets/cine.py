@@ -6,6 +6,7 @@ Each labelled image is a case of its own; those of a patient are one group.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -58,25 +59,31 @@ def _ringed(root: Path, adapter: str, name: str, cases: list[Case], left: int) -
 
 
 _SCD_CONTOUR = re.compile(r"IM-\d+-(\d+)-icontour-manual\.txt")
+_SCD_IMAGE = re.compile(r"IM-(\d+)-(\d+)\.dcm")
 _SCD_PATIENT = re.compile(r"(.*?)-?0*(\d+)$")
 
 
 def recognises_scd(root: Path) -> bool:
-    """Tell whether the Sunnybrook data's table of patients and its contours are there."""
-    return any(root.glob("**/scd_patientdata.csv"))
+    """Tell whether the Sunnybrook data's table of patients or its folders SC-HF-I-1 are there."""
+    return any(root.glob("**/scd_patientdata.csv")) or any(
+        root.glob("**/SC-*/contours-manual/**/*-icontour-manual.txt")
+    )
 
 
 def open_scd(root: Path) -> Dataset:
     """Open the Sunnybrook Cardiac Data: images that have both contours.
 
+    They are published with a table that tells which folder is whose (``SCD0000101`` of
+    ``SC-HF-I-01``), and as the challenge of 2009, where images too are in ``SC-HF-I-1``.
+
     Raises:
-        DataError: no table of patients, or contours without their image.
+        DataError: contours without their image.
     """
-    table = find(root, "**/scd_patientdata.csv", least=1, what="a table of patients")[0]
-    folder_of = {
-        _scd_name(row["OriginalID"]): row["PatientID"]
-        for row in read_table(table, ("PatientID", "OriginalID"))
-    }
+    tables = find(root, "**/scd_patientdata.csv")
+    rows = read_table(tables[0], ("PatientID", "OriginalID")) if tables else []
+    folder_of = {_scd_name(row["OriginalID"]): row["PatientID"] for row in rows}
+    stacks = {} if tables else _scd_stacks(root)
+    folder_of |= {_scd_name(name): name for name in stacks}
     cases, left = [], 0
     for inner in find(root, "**/*-icontour-manual.txt"):
         matched = _SCD_CONTOUR.fullmatch(inner.name)
@@ -88,15 +95,25 @@ def open_scd(root: Path) -> Dataset:
             left += 1
             continue
         # The number of the series differs between contour and image.
-        images = find(root, f"**/{folder_of[patient]}/CINESAX_*/IM-*-{matched[1]}.dcm")
+        place = f"{folder_of[patient]}/CINESAX_*/IM-*-{matched[1]}.dcm"
+        if stacks:
+            place = f"{folder_of[patient]}/IM-{stacks[folder_of[patient]]}-{matched[1]}.dcm"
+        images = find(root, f"**/{place}")
         if not images:
-            raise DataError(
-                f"{inner}: its image {folder_of[patient]}/CINESAX_*/IM-*-{matched[1]}.dcm is "
-                "missing. Restore it."
-            )
+            raise DataError(f"{inner}: its image {place} is missing. Restore it.")
         name = f"{folder_of[patient]}_{matched[1]}"
         cases.append(Case(name, images[0], outer, parts=(inner,), group=folder_of[patient]))
     return _ringed(root, "scd", "Sunnybrook Cardiac Data", cases, left)
+
+
+def _scd_stacks(root: Path) -> dict[str, str]:
+    """Return patient's folder -> number of the short-axis series, the one of most images."""
+    counts: dict[str, Counter[str]] = {}
+    for path in find(root, "**/SC-*/IM-*-*.dcm"):
+        matched = _SCD_IMAGE.fullmatch(path.name)
+        if matched:
+            counts.setdefault(path.parent.name, Counter())[matched[1]] += 1
+    return {name: series.most_common(1)[0][0] for name, series in counts.items()}
 
 
 def _scd_name(name: str) -> str:
@@ -242,7 +259,8 @@ ADAPTERS = (
     Adapter(
         name="scd",
         title="Sunnybrook Cardiac Data: left ventricle",
-        layout="scd_patientdata.csv, SCD.../CINESAX_*/IM-*-*.dcm, *-icontour-manual.txt",
+        layout="*-icontour-manual.txt with scd_patientdata.csv and SCD.../CINESAX_*/IM-*-*.dcm, "
+        "or with SC-HF-I-1/IM-*-*.dcm",
         dims=2,
         reference="Radau et al. 2009, The MIDAS Journal 49",
         licence="CC0 1.0",

@@ -73,7 +73,7 @@ def test_bad_input_pancreas(tmp_path, capfd, spoil, rule):
 @pytest.mark.parametrize(
     ("folder", "keyword", "rule"),
     [
-        ("LUNG1-001/1.2/1.000000-NA-2", "StructureSetROISequence", "GTV-1"),
+        ("LUNG1-001/1.2/1.000000-NA-2", "StructureSetROISequence", "it has spinal cord"),
         ("LUNG1-002/1.2/300.000000-Segmentation-3", "SegmentSequence", "it has spinal cord"),
     ],
 )
