@@ -177,7 +177,8 @@ def query(
                 if isinstance(result, TfsegError):
                     if len(pairs) == 1:
                         raise result
-                    note(f"tfseg: {scan}: {result}")
+                    text = str(result)  # most name the scan themselves
+                    note(f"tfseg: {text if str(scan) in text else f'{scan}: {text}'}")
                     failed.append(str(scan))
                     continue
                 written.append(result)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -26,12 +27,11 @@ def parsed(body: bytes) -> Any:
     Raises:
         ValueError: it is none.
     """
-    try:
+    # Python's own reads the rest: NaN and Infinity, which TF-Serving writes.
+    with contextlib.suppress(orjson.JSONDecodeError):
         return orjson.loads(body)
-    except orjson.JSONDecodeError:
-        pass
     try:
-        return json.loads(body)  # takes NaN and Infinity, which TF-Serving writes
+        return json.loads(body)
     except RecursionError as error:
         raise ValueError("lists nested too deep") from error
 
