@@ -123,3 +123,34 @@ def test_a_real_structure_set_is_a_label(real_data, tmp_path):
     dataset = open_dataset(tmp_path)
     assert len(dataset.labels) > 1
     assert dataset.read_label(dataset.cases[0]).array.any()
+
+
+def test_real_masks_in_dicom_are_labels(real_data, tmp_path):
+    # Image and mask are series of images; their origins differ by rounding.
+    studies = sorted((real_data / "dicom/brain_tumor_progression/PGBM-001").iterdir())
+    for number, study in enumerate(studies):
+        image, mask = (next(study.glob(pattern)) for pattern in ("*T1post*", "*MaskTumor*"))
+        shutil.copytree(image, tmp_path / f"images/{number}")
+        shutil.copytree(mask, tmp_path / f"labels/{number}")
+    dataset = open_dataset(tmp_path)
+    for case in dataset.cases:
+        image, label = dataset.load(case)
+        assert image.shape == label.shape
+        assert 0 < label.array.mean() < 0.05
+
+
+def test_a_real_segmentation_is_a_label(real_data, tmp_path):
+    files = real_data / "dicom/highdicom_test_files"
+    for folder, name in (
+        ("images", "ct_image.dcm"), ("labels", "seg_image_ct_binary_single_frame.dcm"),
+    ):  # fmt: skip
+        (tmp_path / folder).mkdir()
+        shutil.copy(files / name, tmp_path / folder / "one.dcm")
+    dataset = open_dataset(tmp_path)
+    assert dataset.labels == ("background", "first segment")
+    label = dataset.read_label(dataset.cases[0])
+    # What pydicom has: one frame of ones and zeros.
+    import pydicom
+
+    drawn = pydicom.dcmread(files / "seg_image_ct_binary_single_frame.dcm").pixel_array
+    np.testing.assert_array_equal(label.array[0], drawn)

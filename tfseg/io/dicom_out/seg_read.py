@@ -38,8 +38,8 @@ def read_seg(
 ) -> tuple[Volume, dict[int, str], tuple[str, ...]]:
     """Read a Segmentation onto the grid of an image.
 
-    Where segments overlap, the one with the higher value is kept; of fractions, the highest, if
-    it is at least a half.
+    Where segments overlap, the smaller one is kept: a tumour lies in its organ. Of fractions it
+    is the highest, if at least a half.
 
     Args:
         path: a SEG (binary, fractional or label map), or a folder or zip that holds one.
@@ -132,8 +132,8 @@ def _read(
     labels, overlap = _merged(path, dataset, frames, stack, values, half)
     if overlap:
         remarks.append(
-            f"segments overlap in {overlap} voxels: the one with the higher "
-            f"{'fraction' if half > 1 else 'value'} is kept"
+            f"segments overlap in {overlap} voxels: the "
+            f"{'one with the higher fraction' if half > 1 else 'smaller one'} is kept"
         )
     if stack.planes is None:
         result = nearest(labels[:-1], stack.affine, grid.affine, grid.shape)
@@ -241,32 +241,53 @@ def _merged(
     half: int,
 ) -> tuple[NDArray[Any], int]:
     """Return the planes' label map, an empty plane at the end, and how many voxels overlap."""
-    shape = (stack.count + 1, int(dataset.Rows), int(dataset.Columns))
     table = np.zeros(1 << 16, np.uint16 if max(values.values(), default=0) > 255 else np.uint8)
     for number, value in values.items():
         table[number] = value
+    drawn = [
+        index
+        for index, frame in enumerate(frames)
+        if frame.segment == 0 or table[frame.segment] > 0
+    ]
+    order = sorted(drawn, key=lambda index: int(table[frames[index].segment]))
+    labels, overlap, sizes = _draw(path, dataset, frames, stack, table, half, order)
+    if overlap:  # once more, the smaller on top
+        order = sorted(order, key=lambda index: -int(sizes[table[frames[index].segment]]))
+        labels, overlap, _ = _draw(path, dataset, frames, stack, table, half, order)
+    return labels, overlap
+
+
+def _draw(
+    path: Path,
+    dataset: Dataset,
+    frames: list[SegFrame],
+    stack: Stack,
+    table: NDArray[Any],
+    half: int,
+    order: list[int],
+) -> tuple[NDArray[Any], int, NDArray[np.intp]]:
+    """Draw frames in an order, later ones on top; return also each value's number of pixels."""
+    shape = (stack.count + 1, int(dataset.Rows), int(dataset.Columns))
     labels = np.zeros(shape, table.dtype)
     best = np.zeros(shape, np.uint8) if half > 1 else None
+    sizes = np.zeros(1 << 16, np.intp)
     overlap = 0
-    # In the order of values, so that the higher is kept whatever the order of frames.
-    order = sorted(
-        (index for index, one in enumerate(frames) if one.segment == 0 or table[one.segment] > 0),
-        key=lambda index: int(table[frames[index].segment]),
-    )
     for index, pixels in _pixels(dataset, order):
         if pixels.shape != shape[1:]:
             raise DataError(f"{path}: frames must be {shape[1:]} gray pixels; got {pixels.shape}.")
         plane, segment = labels[stack.where[index]], frames[index].segment
         inside = pixels > 0 if segment == 0 else pixels >= half
-        drawn = table[pixels] if segment == 0 else np.broadcast_to(table[segment], pixels.shape)
-        inside &= drawn > 0
-        overlap += int(np.count_nonzero(plane[inside]))
+        value = table[pixels] if segment == 0 else np.broadcast_to(table[segment], pixels.shape)
+        inside &= value > 0
+        sizes += np.bincount(value[inside], minlength=len(sizes))
+        before = plane[inside]
+        overlap += int(np.count_nonzero((before > 0) & (before != value[inside])))
         if best is not None:
             most = best[stack.where[index]]
             inside &= pixels >= most
             most[inside] = pixels[inside]
-        plane[inside] = drawn[inside]
-    return labels, overlap
+        plane[inside] = value[inside]
+    return labels, overlap, sizes
 
 
 def _pixels(dataset: Dataset, order: list[int]) -> Iterator[tuple[int, NDArray[Any]]]:

@@ -85,19 +85,25 @@ def test_nearest_agrees_with_brute_force():
         assert result[place] == (array[tuple(whole)] if inside else 0)
 
 
-def test_overlapping_segments_keep_the_higher(seg):
-    path, labels = seg
+def test_of_overlapping_segments_the_smaller_is_kept(write_scan, tmp_path, about, stamp):
+    folder = write_scan()
+    scan = read_volume(folder)
+    array = np.zeros(scan.shape, np.uint8)
+    array[1:4, 1:6, 1:8] = 2
+    array[2, 2:4, 3:5] = 1  # the smaller one, with the lower number
+    path = tmp_path / "seg.dcm"
+    write_seg(scan.with_array(array), read_source(folder), path, about, stamp)
 
-    def overlap(dataset):
-        # Every frame of segment 1 where 2 is, too.
-        bits = np.ones(dataset.NumberOfFrames * dataset.Rows * dataset.Columns, np.uint8)
-        dataset.PixelData = np.packbits(bits, bitorder="little").tobytes() + b"\0"
+    def fill(dataset):
+        frames = dataset.pixel_array.copy()
+        for frame, group in zip(frames, dataset.PerFrameFunctionalGroupsSequence, strict=True):
+            if group.SegmentIdentificationSequence[0].ReferencedSegmentNumber == 2:
+                frame[1:6, 1:8] = 1  # under segment 1, too
+        dataset.PixelData = np.packbits(frames.ravel(), bitorder="little").tobytes()
 
-    back, _, said = read_seg(changed(path, overlap), labels)
-    assert (back.array == 3).all()
-    assert said == (
-        f"segments overlap in {2 * 5 * 63} voxels: the one with the higher value is kept",
-    )
+    back, _, said = read_seg(changed(path, fill), scan)
+    np.testing.assert_array_equal(back.array, array)
+    assert said == ("segments overlap in 4 voxels: the smaller one is kept",)
 
 
 @pytest.mark.parametrize(
@@ -128,8 +134,12 @@ def test_what_others_wrote_is_read_as_pydicom_has_it(real_data: Path, name):
         segment = group.SegmentIdentificationSequence[0].ReferencedSegmentNumber
         if not plane.any():
             continue
-        found = read_seg(path, image)[0].array[0]
-        assert (found[plane > 0] >= segment).all()
+        found, _, said = read_seg(path, image)
+        shown = found.array[0] == segment
+        assert shown.any()
+        assert not (shown & (plane == 0)).any()
+        if not said:
+            np.testing.assert_array_equal(shown, plane > 0)
         drawn += 1
         if drawn == 3:
             break
