@@ -164,12 +164,12 @@ def fill(polygons: Sequence[Polygon], shape: tuple[int, int]) -> NDArray[np.bool
     return np.asarray(inside | borders)
 
 
-def crossings(polygons: Sequence[Polygon], height: int) -> int:
-    """Return how many rows of pixels all edges cross together: what :func:`fill` costs."""
+def crossings(polygons: Sequence[Polygon], shape: tuple[int, int]) -> int:
+    """Return how many rows and columns of pixels all edges cross: what :func:`fill` costs."""
     total = 0
-    for points in polygons:
-        y = points[:, 0].clip(-1, height)
-        total += len(points) + int(np.abs(y - np.roll(y, 1)).sum())
+    for y0, x0, y1, x1 in _edges(polygons):
+        for first, last, size in ((y0, y1, shape[0]), (x0, x1, shape[1])):
+            total += int(np.abs(last.clip(-1, size) - first.clip(-1, size)).sum()) + len(first)
     return total
 
 

@@ -238,11 +238,8 @@ def _filled(
     if height <= 0 or width <= 0:
         return None
     polygons = [points - low for points in polygons]
-    if (
-        height * width > _MOST_FINE_PIXELS
-        or crossings(polygons, height) + crossings([points[:, ::-1] for points in polygons], width)
-        > _MOST_CROSSINGS
-    ):
+    many = height * width > _MOST_FINE_PIXELS
+    if many or crossings(polygons, (height, width)) > _MOST_CROSSINGS:
         raise DataError(
             f"{what}: the contours in one plane must cross fewer than {_MOST_CROSSINGS} rows of "
             f"pixels and span fewer than {_MOST_FINE_PIXELS} pixels; these do not. The file is "
