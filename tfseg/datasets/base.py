@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from tfseg.errors import ConfigError, DataError
+from tfseg.geometry import farthest_apart
 from tfseg.volume import Volume
 
 
@@ -108,17 +109,18 @@ class Dataset:
             raise DataError(f"{case.image}: the image holds NaN or infinite voxels. Repair it.")
         return image
 
-    def check_grid(self, case: Case, image: Volume, label: Volume) -> None:
-        """Refuse a label that does not lie on the image's grid.
+    def check_grid(self, case: Case, image: Volume, other: Volume, what: str = "label") -> None:
+        """Refuse a label or mask that does not lie on the image's grid.
 
         Raises:
             DataError: another shape, or voxels elsewhere.
         """
-        if not image.same_grid(label):
+        if not image.same_grid(other):
+            path = case.mask if what == "mask" else case.label
             raise DataError(
-                f"case {case.id}: image and label must lie on one grid; the image is "
-                f"{image.shape} at {_mm(image)}, the label {label.shape} at {_mm(label)}. "
-                "Resample the label onto the image."
+                f"case {case.id}: image and {what} must lie on one grid; the image is "
+                f"{image.shape} at {_mm(image)}, the {what} {other.shape} at {_mm(other)}"
+                f"{apart(image, other)}. Resample {path.name if path else what} onto the image."
             )
 
     def split(self, fold: int | None, seed: int = 0) -> tuple[tuple[Case, ...], tuple[Case, ...]]:
@@ -156,6 +158,13 @@ class Dataset:
         order = np.random.default_rng(seed).permutation(len(groups))
         fold_of = {groups[index]: place % folds for place, index in enumerate(order)}
         return {case.id: fold_of[case.group or case.id] for case in cases}, folds
+
+
+def apart(first: Volume, other: Volume) -> str:
+    """Return ``, up to N mm apart`` for volumes of one shape, else an empty text."""
+    if first.shape != other.shape:
+        return ""
+    return f", up to {farthest_apart(first.affine, other.affine, first.shape):.3g} mm apart"
 
 
 def _mm(volume: Volume) -> str:

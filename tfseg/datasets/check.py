@@ -89,9 +89,30 @@ def check_dataset(dataset: Dataset, progress: Progress = iter, *, fix: bool = Fa
 
 
 def _give_affine(dataset: Dataset, case: Case) -> None:
-    image, path = dataset.read_image(case), Path(str(case.label))
-    label = read_volume(path)
-    write_volume(replace(label, affine=image.affine), path)
+    image = dataset.read_image(case)
+    for path, _ in _rounded(case, image):
+        write_volume(replace(read_volume(path), affine=image.affine), path)
+
+
+def _rounded(case: Case, image: Volume) -> list[tuple[Path, float]]:
+    """Return the label files whose grid is but for rounding the image's, and how far off in mm.
+
+    Empty where one of the case's labels is on another grid, or of a format that is not written.
+    """
+    found = []
+    for path in (case.label, *case.parts):
+        if path is None or volume_suffix(path) not in _WRITABLE:
+            return []
+        try:
+            label = read_volume(path)
+        except DataError:
+            return []  # the check of the label says why
+        apart = farthest_apart(image.affine, label.affine, image.shape)
+        if label.shape != image.shape or apart > _ROUNDED * min(image.spacing_mm):
+            return []
+        if not image.same_grid(label):
+            found.append((path, apart))
+    return found
 
 
 def _check_case(
@@ -104,7 +125,11 @@ def _check_case(
         if not path.exists()
     ]
     if case.split == "train" and case.label is None:
-        found.append(("missing", f"case {case.id}: a training case needs a label; none is listed."))
+        message = (
+            f"case {case.id}: a training case needs a label; {case.image.name} has none. Add it or "
+            "remove the image."
+        )
+        found.append(("missing", message))
     if found:
         return found
     image = label = None
@@ -116,12 +141,15 @@ def _check_case(
         try:
             label = dataset.read_label(case)
         except DataError as error:
-            found.append(("label", str(error)))
+            problem = ("label", str(error))
+            if image is not None and case.parts:  # which are compared as they are read
+                problem = _grid_problem(case, image, *problem)
+            found.append(problem)
     if case.mask is not None and dataset.read_mask is not None:
         try:
             mask = dataset.read_mask(case)
             if image is not None:
-                dataset.check_grid(case, image, mask)
+                dataset.check_grid(case, image, mask, "mask")
         except DataError as error:
             found.append(("mask", str(error)))
     if image is not None:
@@ -151,7 +179,7 @@ def _check_case(
         try:
             dataset.check_grid(case, image, label)
         except DataError as error:
-            found.append(_grid_problem(case, image, label, str(error)))
+            found.append(_grid_problem(case, image, "grid", str(error)))
     return found
 
 
@@ -162,17 +190,17 @@ def _content(image: Volume) -> bytes:
     return digest.digest()
 
 
-def _grid_problem(case: Case, image: Volume, label: Volume, message: str) -> tuple[str, str]:
+def _grid_problem(case: Case, image: Volume, kind: str, message: str) -> tuple[str, str]:
     """Tell a header that was rounded, which --fix can correct, from another grid."""
-    if image.shape == label.shape and not case.parts:
-        apart = farthest_apart(image.affine, label.affine, image.shape)
-        rounded = apart <= _ROUNDED * min(image.spacing_mm)
-        if rounded and volume_suffix(str(case.label)) in _WRITABLE:
-            return "rounding", (
-                f"case {case.id}: image and label lie {apart:.3g} mm apart, a part of a voxel, as "
-                "headers do that were rounded. `tfseg check --fix` gives the label the image's."
-            )
-    return "grid", message
+    rounded = _rounded(case, image)
+    if not rounded:
+        return kind, message
+    named = ", ".join(path.name for path, _ in rounded)
+    apart = max(apart for _, apart in rounded)
+    return "rounding", (
+        f"case {case.id}: {named} and the image lie {apart:.3g} mm apart, a part of a voxel, as "
+        "headers do that were rounded. `tfseg check --fix` gives the label the image's."
+    )
 
 
 def _note_image(image: Volume, facts: _Facts) -> None:

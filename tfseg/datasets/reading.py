@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tfseg.datasets.base import Case, Dataset
+from tfseg.datasets.base import Case, Dataset, apart
 from tfseg.errors import DataError
 from tfseg.io import read_volume
 from tfseg.io.references import object_kind, read_structures
@@ -109,7 +109,7 @@ def stacked(case: Case, first: Volume, others: Sequence[Volume]) -> Volume:
         if not first.same_grid(other):
             raise DataError(
                 f"{path}: the channels of a case must lie on one grid; {case.image.name} is "
-                f"{first.shape}, this one {other.shape} or elsewhere. Resample it onto that grid."
+                f"{first.shape}, this one {other.shape}{apart(first, other)}. Resample it."
             )
     arrays = [volume.channel_last() for volume in (first, *others)]
     return first.with_array(np.concatenate(arrays, axis=-1))
@@ -214,7 +214,7 @@ def read_masks(case: Case, *, allow_2d: bool = False) -> Volume:
         if not first.same_grid(volume):
             raise DataError(
                 f"{path}: masks of one case must lie on one grid; {paths[0].name} is "
-                f"{first.shape}, this one {volume.shape} or elsewhere. Resample it."
+                f"{first.shape}, this one {volume.shape}{apart(first, volume)}. Resample it."
             )
         classes[binary(one_channel(volume, path), path)] = value
     return first.with_array(classes)

@@ -109,3 +109,37 @@ def test_every_problem_is_found_in_one_go(make_msd: Make) -> None:
         ("c", "missing"),
     ]
     assert report.summary["cases"]["readable"] == 2
+
+
+def two_masks(root: Path, apart_mm: float) -> None:
+    """One case with a mask for each of two structures, the second one's header off."""
+    image = Volume.from_geometry(np.arange(60, dtype=np.int16).reshape(3, 4, 5))
+    for number, moved in enumerate((0.0, apart_mm)):
+        mask = Volume.from_geometry(
+            (np.indices(image.shape)[2] == number).astype(np.uint8), origin_mm=(moved, 0, 0)
+        )
+        write_volume(
+            mask, root / f"derivatives/labels/sub-01/anat/sub-01_T1w_label-{number}_mask.nii.gz"
+        )
+    write_volume(image, root / "sub-01/anat/sub-01_T1w.nii.gz")
+
+
+def test_a_rounded_header_of_one_mask_of_several_is_corrected(tmp_path: Path) -> None:
+    two_masks(tmp_path, 0.05)
+    dataset = open_dataset(tmp_path)
+    (problem,) = check_dataset(dataset).problems
+    assert problem.kind == "rounding"
+    assert (
+        "label-1_mask.nii.gz and the image lie 0.05 mm apart, a part of a voxel" in problem.message
+    )
+    assert check_dataset(dataset, fix=True).fixed == ("sub-01_T1w",)
+    assert check_dataset(dataset).problems == ()
+    assert dataset.load(dataset.labelled[0])[1].array[0, 0].tolist() == [1, 2, 0, 0, 0]
+
+
+def test_a_mask_that_is_elsewhere_is_not(tmp_path: Path) -> None:
+    two_masks(tmp_path, 0.4)
+    report = check_dataset(open_dataset(tmp_path), fix=True)
+    assert [problem.kind for problem in report.problems] == ["label"]
+    assert "up to 0.4 mm apart. Resample it." in report.problems[0].message
+    assert report.fixed == ()
