@@ -12,7 +12,8 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-_Finite = Annotated[float, Field(allow_inf_nan=False)]
+# Bounded so that float32 holds it.
+_Finite = Annotated[float, Field(ge=-1e30, le=1e30, allow_inf_nan=False)]
 _Share = Annotated[float, Field(ge=0, le=100)]
 _Sigma = Annotated[float, Field(ge=0, le=8)]
 _Levels = Annotated[int, Field(ge=2, le=65536)]

@@ -80,7 +80,11 @@ BAD = {
     "setting unknown": (["--step", '{"kind": "clahe", "tile": 4}'], "tile: Extra inputs are not"),
     "number as text": (["--step", '{"kind": "clahe", "tiles": "many"}'], "tiles: .*got 'many'"),
     "tiles": (["--step", '{"kind": "clahe", "tiles": 0}'], "tiles: .*greater than or equal to 1"),
-    "endless": (["--step", '{"kind": "clip", "low": -1e999, "high": 0}'], "finite number"),
+    "endless": (
+        ["--step", '{"kind": "clip", "low": -1e999, "high": 0}'],
+        "finite number; got -inf",
+    ),
+    "beyond float32": (["--step", '{"kind": "clip", "low": 0, "high": 1e39}'], r"got 1e\+39"),
     "second of two": (["--step", "nlm", "--step", '{"kind": "nlm", "strength": 9}'], "1.nlm"),
     "2D along z": (
         ["--dims", "2", "--step", '{"kind": "gaussian", "sigma_vox": [1, 0, 0]}'],

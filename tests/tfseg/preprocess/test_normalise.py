@@ -15,6 +15,7 @@ from tfseg.plan import (
     ZScore,
 )
 from tfseg.preprocess import normalise
+from tfseg.preprocess.normalise import scaling_of
 
 CT = Channel(name="CT", unit="HU", normalisation=ClipZScore(low=-100, high=300, mean=100, std=50))
 MR = Channel(name="MR", normalisation=ZScore())
@@ -105,3 +106,31 @@ def test_percentiles_are_clipped_before_the_mean_is_taken():
 def test_an_empty_range_is_refused(rule):
     with pytest.raises(ValueError, match="low must be below high; got 5"):
         rule(low=5, high=5)
+
+
+@pytest.mark.parametrize(
+    ("rule", "low", "high"),
+    [
+        (ClipZScore(low=-100, high=300, mean=90, std=40), -100, 300),
+        (Window(low=-200, high=250), -200, 250),
+        (Scale(offset=7, scale=3), -np.inf, np.inf),
+        (ZScore(), -np.inf, np.inf),
+        (MinMax(), -np.inf, np.inf),
+        (NonzeroZScore(), -np.inf, np.inf),
+    ],
+    ids=lambda value: getattr(value, "kind", ""),
+)
+def test_normalisation_is_undone_but_for_what_was_clipped(rule, low, high):
+    values = np.random.default_rng(0).normal(50, 200, (5, 6, 7)).astype(np.float32)
+    values[0] = 0
+    scaling = scaling_of(rule, values)
+    np.testing.assert_allclose(
+        scaling.undo(scaling.apply(values)), values.clip(low, high), rtol=1e-4, atol=1e-3
+    )
+
+
+def test_percentiles_come_back_as_the_bounds():
+    values = np.arange(11, dtype=np.float32).reshape(1, 1, 11)
+    scaling = scaling_of(Percentiles(low=10, high=90), values)
+    back = scaling.undo(scaling.apply(values))
+    np.testing.assert_allclose(back, values.clip(1, 9), rtol=1e-6)
