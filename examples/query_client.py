@@ -21,8 +21,7 @@ import argparse
 from pathlib import Path
 
 from tfseg.io import read_volume, write_volume
-from tfseg_serving.client import Client, Segmenter
-from tfseg_serving.client.segmenter import read_manifest
+from tfseg_serving.client import Client, Segmenter, read_manifest
 
 
 def main() -> None:

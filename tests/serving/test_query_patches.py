@@ -15,6 +15,7 @@ import pytest
 
 from tfseg.artifact import Manifest
 from tfseg.cli.main import run
+from tfseg.errors import ServerError
 from tfseg.inference.predictor import Predictor
 from tfseg.io import read_volume, write_volume
 from tfseg.plan import Plan
@@ -23,6 +24,7 @@ from tfseg_serving import wire
 from tfseg_serving.client import Client, Segmenter
 from tfseg_serving.config import models_from_folders
 from tfseg_serving.server import Server, ServerOptions
+from tfseg_serving.wire import Metadata, Signature, TensorInfo
 
 MR = {"name": "MR", "normalisation": {"kind": "zscore"}}
 PLANS = {
@@ -181,6 +183,47 @@ def test_a_failure_in_the_middle_leaves_nothing(serve, tmp_path: Path, capsys) -
     assert "must answer (1, 4, 8, 6, 3)" in line
     assert "got (1, 4, 8, 6, 2)" in line
     assert not out.exists()
+
+
+class Replaced:
+    """A client whose server swaps version 1 for ``then`` after some patches."""
+
+    url = "grpc://h:1"
+
+    def __init__(self, then: int) -> None:
+        self.then, self.now, self.asked = then, 1, []
+
+    def metadata(self, name: str, version: int | None, timeout_s: float) -> Metadata:
+        sizes = PLANS[3].patch_size
+        image, answer = TensorInfo(1, (-1, *sizes, 1)), TensorInfo(1, (-1, *sizes, 3))
+        signature = Signature({"image": image}, {"probabilities": answer})
+        return Metadata(name, self.now, {"serving_default": signature})
+
+    def predict(
+        self, name: str, inputs: dict, signature: str, version: int, timeout_s: float
+    ) -> dict[str, np.ndarray]:
+        self.asked.append(version)
+        if len(self.asked) == 5:
+            self.now = self.then
+        if version != self.now or len(self.asked) == 5:
+            raise ServerError(f"version {version} is not served")
+        return {"probabilities": network(inputs["image"])}
+
+
+def test_patches_of_one_volume_go_to_one_version(tmp_path: Path) -> None:
+    manifest = Manifest(format="savedmodel", model="unet", plan=PLANS[3])
+    scan = _scan(tmp_path / "scan.nii.gz")
+    client = Replaced(then=2)
+    labels = Segmenter(client, "m", manifest=manifest, at_once=1)(read_volume(scan))
+    np.testing.assert_array_equal(labels.array, _local(scan, PLANS[3]))
+    first = client.asked.index(2)
+    assert set(client.asked[:first]) == {1}
+    assert set(client.asked[first:]) == {2}  # all of them again, from the first patch on
+
+    for client, version in ((Replaced(then=1), None), (Replaced(then=2), 1)):
+        segmenter = Segmenter(client, "m", version, manifest=manifest, at_once=1)
+        with pytest.raises(ServerError, match="version 1 is not served"):
+            segmenter(read_volume(scan))
 
 
 @pytest.mark.parametrize("transport", ["grpc_url", "rest_url"])

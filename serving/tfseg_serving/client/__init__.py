@@ -12,8 +12,9 @@ way the server allows.
 
 from tfseg_serving.client.connection import PROTOCOLS, SEGMENT, Client, connect
 from tfseg_serving.client.in_order import in_order
+from tfseg_serving.client.manifests import read_manifest
 from tfseg_serving.client.retries import Retries
-from tfseg_serving.client.segmenter import Segmenter, read_manifest
+from tfseg_serving.client.segmenter import Segmenter
 from tfseg_serving.client.tls import Tls
 
 __all__ = [
