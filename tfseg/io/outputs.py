@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfseg.errors import ConfigError, DataError
+from tfseg.files import atomic_path
 from tfseg.io import volume_stem, write_volume
 from tfseg.volume import Volume
 
@@ -170,15 +171,17 @@ def write_labels(
     from tfseg.io.dicom_out.seg import write_seg
 
     kind = output.seg_type or "binary"
-    written = write_seg(
-        labels, source, target, about, stamp, kind=kind, probabilities=probabilities
-    )
     if not output.report:
+        write_seg(labels, source, target, about, stamp, kind=kind, probabilities=probabilities)
         return (target,)
     from tfseg.io.dicom_out.sr import write_report
 
     report = report_of(target)
-    write_report(labels, source, written, report, about, stamp, scan)
+    with atomic_path(target) as temporary:  # both or none
+        written = write_seg(
+            labels, source, temporary, about, stamp, kind=kind, probabilities=probabilities
+        )
+        write_report(labels, source, written, report, about, stamp, scan)
     return target, report
 
 

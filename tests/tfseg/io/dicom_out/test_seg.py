@@ -341,3 +341,12 @@ def test_a_source_without_identifiers_is_refused(write_scan, keyword):
     folder = write_scan(**{keyword: None})
     with pytest.raises(DataError, match=f"refers to its source by .* has no {keyword}. Write the"):
         read_source(folder)
+
+
+def test_nobody_hears_the_patients_name(write_scan, tmp_path, about, stamp, caplog, capfd):
+    # A name without ^ is remarked on by libraries.
+    folder = write_scan(PatientName="Secret Person", PatientID="secret-id")
+    with caplog.at_level("DEBUG"):
+        round_trip(folder, tmp_path / "o.dcm", about, stamp)
+    said = caplog.text + "".join(capfd.readouterr())
+    assert "ecret" not in said
