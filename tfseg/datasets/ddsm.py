@@ -29,10 +29,13 @@ LESIONS = ("calcification", "mass")
 _CLASSES = {name.upper(): value for value, name in enumerate(LESIONS, start=1)}
 _CONVERTED = (".png", ".tif", ".tiff", ".pgm")
 _VIEW = re.compile(
-    r"(\w+_(?:CC|MLO)) LINES (\d+) PIXELS_PER_LINE (\d+) BITS_PER_PIXEL \d+ RESOLUTION ([\d.]+)\b"
+    r"(\w+_(?:CC|MLO)) LINES (\d{1,9}) PIXELS_PER_LINE (\d{1,9}) BITS_PER_PIXEL \d+ "
+    r"RESOLUTION (\d{1,9}(?:\.\d+)?)\b"
 )
 # Directions 0 to 7 of the chain code as (x, y): up, then clockwise.
 _STEPS = np.array([(0, -1), (1, -1), (1, 0), (1, 1), (0, 1), (-1, 1), (-1, 0), (-1, -1)])
+_MAX_PIXELS = 1 << 28  # five times the largest film
+_MAX_DIGITS = 6  # of a column or row
 _MAX_BYTES = 1 << 24  # of an overlay; the largest that are known have some ten thousand
 
 
@@ -93,14 +96,21 @@ def _view(case: Case) -> _View:
     """Return what the .ics of a case tells of its picture.
 
     Raises:
-        DataError: no .ics, or nothing in it of this view.
+        DataError: no .ics, nothing in it of this view, or more pixels than a film has.
     """
     overlay = label_path(case)
     tables = find(overlay.parent, "*.ics", least=1, what="a description of the case")
     name = case.id.removeprefix(f"{case.group}.")
     for found in _VIEW.finditer(_text(tables[0])):
-        if found[1] == name:
-            return _View(int(found[2]), int(found[3]), float(found[4]) / 1000)
+        if found[1] != name:
+            continue
+        view = _View(int(found[2]), int(found[3]), float(found[4]) / 1000)
+        if not 0 < view.rows * view.columns <= _MAX_PIXELS:
+            raise DataError(
+                f"{tables[0]}: a film has 1 to {_MAX_PIXELS} pixels; {name} is said to have "
+                f"{found[2]} x {found[3]}."
+            )
+        return view
     raise DataError(f"{tables[0]}: needs a line '{name} LINES ... RESOLUTION ...'; it has none.")
 
 
@@ -169,7 +179,7 @@ def _outlines(path: Path) -> Iterator[tuple[int, NDArray[np.int64]]]:
 def _chain(line: str, path: Path) -> NDArray[np.int64]:
     """Return the points of a chain code: first column and row, steps, ``#``."""
     words = line.removesuffix("#").split()
-    if len(words) < 3 or not all(word.isdecimal() for word in words):
+    if len(words) < 3 or not all(w.isdecimal() and len(w) <= _MAX_DIGITS for w in words):
         raise DataError(
             f"{path}: a boundary must be 'column row' and steps of 0 to 7; got {line[:40]!r}."
         )

@@ -64,15 +64,17 @@ def read(path: Path) -> Volume:
 
     content = _content(path)
     try:
-        image = MGHImage.from_bytes(content)
+        # What is not finite in a damaged header is refused below.
+        with np.errstate(all="ignore"):
+            image = MGHImage.from_bytes(content)
+            affine = geometry.affine_from_ras_xyz(np.asarray(image.affine, np.float64))
         array = np.asanyarray(image.dataobj)
-        affine = geometry.affine_from_ras_xyz(np.asarray(image.affine, np.float64))
     except (ValueError, OSError, TypeError) as error:  # nibabel's own errors are ValueErrors
         raise DataError(f"{path}: cannot be read as a FreeSurfer volume ({error}).") from error
+    affine = geometry.check_affine(affine, str(path))
     if array.ndim == 4 and array.shape[3] == 1:
         array = array[..., 0]
     voxels: NDArray[Any] = array.astype(array.dtype.newbyteorder("="))
-    affine = geometry.check_affine(affine, str(path))
     return Volume(voxels.transpose(2, 1, 0, *range(3, voxels.ndim)), affine)
 
 

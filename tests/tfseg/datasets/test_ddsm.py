@@ -107,6 +107,8 @@ def resized(root):
         (replace("*.OVERLAY", "BOUNDARY", "OUTLINE"), "holds no BOUNDARY"),
         (replace("*.OVERLAY", "E MASS", "E OTHER"), "CALCIFICATION or MASS; got 'OTHER'"),
         (replace("*.OVERLAY", "LESION_TYPE", "LESION"), "needs a LESION_TYPE before it"),
+        (replace("*.OVERLAY", "4 3 2 2", "4444444 3 2"), "got '4444444 3 2"),
+        (replace("*.ics", "LINES 8", "LINES 888888888"), "is said to have 888888888 x 9"),
         (replace("*.ics", "LEFT_CC", "LEFT_XX"), "needs a line 'LEFT_CC LINES"),
     ],
 )
