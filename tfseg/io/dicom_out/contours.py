@@ -55,18 +55,20 @@ def trace(mask: NDArray[np.bool_]) -> list[Polygon]:
     for points, offsets in zip(regions, starts, strict=True):
         # contourpy gives (x, y), the outer ring first, and repeats the first point of each.
         rings = [points[begin : end - 1, ::-1] for begin, end in pairwise(offsets)]
-        ring = _corners(rings[0] if len(rings) == 1 else _keyholed(rings))
+        ring = _corners(rings[0], np.False_) if len(rings) == 1 else _keyholed(rings)
         found.append(_drawn_in(ring, heights) + moved)
     return found
 
 
-def _corners(ring: Polygon) -> Polygon:
-    """Return a ring without the points in straight edges; coordinates are exact halves."""
+def _corners(ring: Polygon, kept: NDArray[np.bool_] | np.bool_) -> Polygon:
+    """Return a ring without the points in straight edges, but with those of ``kept``.
+
+    Coordinates are exact halves still.
+    """
     before = ring - np.roll(ring, 1, axis=0)
     after = np.roll(before, -1, axis=0)
     turns = before[:, 0] * after[:, 1] != before[:, 1] * after[:, 0]
-    returns = (before * after).sum(axis=1) < 0
-    return np.asarray(ring[turns | returns])
+    return np.asarray(ring[turns | kept])
 
 
 def _keyholed(rings: list[Polygon]) -> Polygon:
@@ -104,7 +106,10 @@ def _keyholed(rings: list[Polygon]) -> Polygon:
     for _ in copies:
         path.append(copies[number])
         number = following[number]
-    return points[path]
+    # Both sides of a channel keep their ends, so that they stay one line.
+    ends = np.zeros(start, np.bool_)
+    ends[copies[start:]] = True
+    return _corners(points[path], ends[path])
 
 
 def _with_middles(ring: Polygon) -> Polygon:
@@ -204,7 +209,8 @@ def _meetings(
     """
     first = np.ceil(a0 - slack).clip(0, size).astype(np.intp)
     last = np.ceil(a1 + slack).clip(0, size).astype(np.intp)
-    count = np.where(a1 > a0, last - first, 0)
+    count = last - first
+    extent = np.where(a1 > a0, a1 - a0, 1.0)
     sums = np.cumsum(count)
     begin = 0
     while begin < len(count):
@@ -213,7 +219,7 @@ def _meetings(
         some = count[begin:stop]
         edge = np.repeat(np.arange(begin, stop), some)
         line = np.arange(len(edge)) - np.repeat(np.cumsum(some) - some, some) + first[edge]
-        share = ((line - a0[edge]) / (a1[edge] - a0[edge])).clip(0, 1)
+        share = ((line - a0[edge]) / extent[edge]).clip(0, 1)
         yield line, b0[edge] + share * (b1[edge] - b0[edge])
         begin = stop
 

@@ -46,6 +46,7 @@ STORAGE = "1.2.840.10008.5.1.4.1.1.481.3"  # RT Structure Set Storage
 _STUDY_CLASS = "1.2.840.10008.3.1.2.3.1"
 _DECIMALS = 6  # of coordinates: a nanometre
 _SHORT = 16  # characters of SH (PS3.5 6.2)
+_NETWORK = Code("123110", "DCM", "Artificial Intelligence")
 _ORGAN_CATEGORY = "91723000"  # Anatomical Structure
 
 
@@ -272,7 +273,22 @@ def _roi(
     roi.ROIVolume = _decimal(float(millilitres[value]) if value < len(millilitres) else 0.0)
     roi.ROIGenerationAlgorithm = "AUTOMATIC"
     roi.ROIGenerationDescription = text(f"{about.algorithm}, {about.version}")
+    roi.ROIDerivationAlgorithmIdentificationSequence = [_algorithm(about)]
     return roi
+
+
+def _algorithm(about: About) -> Dataset:
+    """Return what drew the contours (PS3.3 10.16)."""
+    from pydicom import Dataset
+
+    algorithm = Dataset()
+    algorithm.AlgorithmFamilyCodeSequence = [_coded(_NETWORK)]
+    algorithm.AlgorithmName = text(about.algorithm) or MANUFACTURER
+    algorithm.AlgorithmVersion = text(about.version) or __version__
+    if about.digest:
+        algorithm.AlgorithmParameters = f"manifest SHA-256 {about.digest}"
+    algorithm.AlgorithmSource = MANUFACTURER
+    return algorithm
 
 
 def _roi_contours(
