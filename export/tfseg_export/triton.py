@@ -42,7 +42,7 @@ def measure(
         **onnx.measure(folder, source, settings, windows),
         "statement": (
             "This ONNX graph was run as it was written, by ONNX Runtime on the CPU, which is what "
-            "Triton runs it with on a machine without a GPU. Triton itself, and its execution "
+            "Triton runs it with on a machine without a GPU. Triton, and ONNX Runtime's execution "
             "providers for GPUs, were not run."
         ),
     }
