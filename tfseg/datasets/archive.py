@@ -28,7 +28,8 @@ _TUMOUR_NAMES = ("gtv-1", "gtv-pre-op", "neoplasm, primary", "neoplasm")
 
 def recognises_pancreas(root: Path) -> bool:
     """Tell whether there are patients' folders and ``label0001.nii.gz``."""
-    return any(root.glob("**/PANCREAS_[0-9]*")) and any(root.glob("**/label[0-9]*.nii*"))
+    patients = (path.is_dir() for path in root.glob("**/PANCREAS_[0-9]*"))
+    return any(patients) and any(root.glob("**/label[0-9]*.nii*"))
 
 
 def open_pancreas(root: Path) -> Dataset:
@@ -49,6 +50,8 @@ def open_pancreas(root: Path) -> Dataset:
         else:
             alone.append(label.name)
     remarks = ["label voxels are taken in the order of the DICOM pixels; their headers are wrong."]
+    if unlabelled := sorted(set(folders) - {case.id for case in cases}):
+        remarks.append(f"{', '.join(unlabelled)}: left out, there is no label file.")
     if alone:
         remarks.append(f"{', '.join(alone)}: left out, the scan is not there (two were withdrawn).")
     return Dataset(
@@ -91,8 +94,11 @@ def example_pancreas(root: Path, cases: int, rng: np.random.Generator) -> None:
 
 
 def recognises_lung(root: Path) -> bool:
-    """Tell whether there are folders of patients like ``LUNG1-001``."""
-    return any(_LUNG_PATIENT.fullmatch(path.name) for path in root.glob("**/LUNG1-*"))
+    """Tell whether there are folders of patients like ``LUNG1-001`` with studies and series."""
+    return any(
+        _LUNG_PATIENT.fullmatch(path.name) and any(path.glob("*/*/*.dcm"))
+        for path in root.glob("**/LUNG1-*")
+    )
 
 
 def open_lung(root: Path) -> Dataset:

@@ -100,14 +100,14 @@ def open_oasis_3(root: Path) -> Dataset:
     scans: dict[tuple[str, str] | None, Path] = {}
     for path in find(root, "**/OAS3*_d*/anat*/**/*_T1w.nii*"):
         scans.setdefault(_session_3(path), path)
+    labels = {_session_3(path): path for path in find(root, "**/OAS3*_d*/**/mri/aseg.mgz")}
     cases = []
-    for label in find(root, "**/OAS3*_d*/**/mri/aseg.mgz"):
-        session = _session_3(label)
-        if session is None:
-            continue
-        image = scans.get(session, label.with_name("orig.mgz"))
-        cases.append(Case("_".join(session), image, label, group=session[0]))
+    for session, label in labels.items():
+        if session is not None:
+            image = scans.get(session, label.with_name("orig.mgz"))
+            cases.append(Case("_".join(session), image, label, group=session[0]))
     cases.sort(key=lambda case: case.id)
+    left = len(set(scans) - set(labels))
     return Dataset(
         name="OASIS-3",
         adapter="oasis3",
@@ -118,6 +118,7 @@ def open_oasis_3(root: Path) -> Dataset:
         cases=check_ids(root, cases),
         read_image=_read_image_3,
         read_label=_read_tissues,
+        remarks=(f"{left} sessions without aseg.mgz are left out.",) if left else (),
     )
 
 

@@ -10,14 +10,16 @@ import pytest
 from tfseg.cli.main import run
 from tfseg.datasets import open_dataset
 from tfseg.datasets.archive import example_lung, example_pancreas
-from tfseg.datasets.examples import draw, save_flipped
+from tfseg.datasets.examples import draw, save, save_flipped
 
 
 def test_pancreas_labels_are_in_the_order_of_the_pixels(tmp_path):
     example_pancreas(tmp_path, 2, np.random.default_rng(3))
+    (tmp_path / "Pancreas-CT/PANCREAS_0009").mkdir()
     dataset = open_dataset(tmp_path)
     assert [case.id for case in dataset.cases] == ["PANCREAS_0001", "PANCREAS_0002"]
-    assert "label0003.nii.gz: left out" in dataset.remarks[1]
+    assert "PANCREAS_0009: left out" in dataset.remarks[1]
+    assert "label0003.nii.gz: left out" in dataset.remarks[2]
     again = np.random.default_rng(3)
     for case in dataset.labelled:
         image, label = draw(again, 1)
@@ -114,3 +116,14 @@ def test_bad_input_without_segmentations(tmp_path, capfd, name, rule):
         assert "no segmentations to learn from" in said
         assert said.count("\n") == 1
     assert [file for file in tmp_path.rglob("*") if file.is_file()] == [path]
+
+
+@pytest.mark.parametrize("name", ["PANCREAS_0001", "LUNG1-001"])
+def test_converted_copies_are_plain_folders(tmp_path, name):
+    image, label = draw(np.random.default_rng(0), 1)
+    save(image, tmp_path / f"images/{name}.nii.gz")
+    save(label, tmp_path / f"labels/{name}.nii.gz")
+    save(label, tmp_path / "labels/label0001.nii.gz")
+    dataset = open_dataset(tmp_path)
+    assert dataset.adapter == "folder_pairs"
+    np.testing.assert_array_equal(dataset.load(dataset.cases[0])[1].array, label)

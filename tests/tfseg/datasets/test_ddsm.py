@@ -10,6 +10,7 @@ from tfseg.datasets import open_dataset
 from tfseg.datasets.cbis import example as example_cbis
 from tfseg.datasets.ddsm import example
 from tfseg.datasets.examples import save_picture, write_text
+from tfseg.errors import DataError
 
 ICS = """ics_version 1.0
 filename B-3024-1
@@ -120,6 +121,26 @@ def test_bad_input_ddsm(data, capfd, spoil, rule):
     assert rule in said
     assert said.count("\n") == 1
     assert sorted(data.rglob("*")) == before
+
+
+def test_damaged_texts_are_read_or_refused(data):
+    rng = np.random.default_rng(1)
+    dataset = open_dataset(data)
+    texts = {next(data.glob(f"**/*.{kind}")): None for kind in ("ics", "OVERLAY")}
+    texts = {path: path.read_bytes() for path in texts}
+    said = []
+    for _ in range(300):
+        for path, text in texts.items():
+            damaged = bytearray(text)
+            for place in rng.integers(0, len(damaged), rng.integers(0, 4)):
+                damaged[place] = rng.choice(list(b"0123456789 \n#-.eA\xff"))
+            path.write_bytes(damaged)
+        try:
+            dataset.load(dataset.cases[0])
+        except DataError as error:
+            said.append(str(error))
+    assert 50 < len(said) < 300
+    assert "\n" not in "".join(said)
 
 
 def test_the_example_is_outlined_exactly(tmp_path):

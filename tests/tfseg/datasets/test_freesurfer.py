@@ -59,7 +59,10 @@ def test_tissues_are_brought_to_the_scans_grid(tmp_path):
     affine = turned.affine.copy()
     affine[:3, 3] -= affine[:3, :3] @ [3, 3, 3]
     nibabel.save(nibabel.freesurfer.MGHImage(larger, affine), path)
+    (tmp_path / "OAS30009_MR_d0000/anat1").mkdir(parents=True)
+    (tmp_path / "OAS30009_MR_d0000/anat1/sub-OAS30009_ses-d0000_T1w.nii.gz").touch()
     dataset = open_dataset(tmp_path)
+    assert dataset.remarks == ("1 sessions without aseg.mgz are left out.",)
     assert [case.id for case in dataset.cases] == [
         "OAS30001_d0000", "OAS30001_d0100", "OAS30002_d0200", "OAS30002_d0300",
     ]  # fmt: skip
@@ -120,3 +123,22 @@ def test_bad_input_aseg(tmp_path, capfd, spoil, rule):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(DataError, match=r"none\.mgz: there is no such file"):
         freesurfer.read(tmp_path / "none.mgz")
+
+
+def test_damaged_headers_are_read_or_refused(tmp_path):
+    rng = np.random.default_rng(1)
+    path = tmp_path / "x.mgh"
+    image = nibabel.freesurfer.MGHImage(np.ones((3, 4, 5), np.int16), CONFORMED)
+    nibabel.save(image, path)
+    whole, said = path.read_bytes(), []
+    for _ in range(300):
+        damaged = bytearray(whole)
+        for place in rng.integers(0, 90, rng.integers(1, 4)):
+            damaged[place] = rng.integers(0, 256)
+        path.write_bytes(damaged)
+        try:
+            freesurfer.read(path)
+        except DataError as error:
+            said.append(str(error))
+    assert 50 < len(said) < 300
+    assert "\n" not in "".join(said)
