@@ -322,7 +322,6 @@ def _observation(value: int, about: About) -> Dataset:
     observation = Dataset()
     observation.ObservationNumber = value
     observation.ReferencedROINumber = value
-    observation.ROIObservationLabel = text(about.names[value], _SHORT)
     observation.SegmentedPropertyCategoryCodeSequence = [_coded(concept.category)]
     observation.RTROIIdentificationCodeSequence = [kind]
     # A lesion that a network drew is no planner's gross tumour volume: no term is claimed.
