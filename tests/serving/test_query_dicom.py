@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -99,6 +101,30 @@ def test_a_structure_set_of_the_series(zoo, series, manifest: Path, tmp_path: Pa
     found = pydicom.dcmread(out / "ct.dcm")
     assert found.Modality == "RTSTRUCT"
     assert [one.ROIName for one in found.StructureSetROISequence] == ["liver", "lesion"]
+
+
+def test_a_report_beside_the_segmentation(zoo, series, manifest: Path, tmp_path, capsys) -> None:
+    folder, voxels = series
+    out = tmp_path / "seg.dcm"
+    options = ("--format", "dicom-seg", "--report", "--manifest", str(manifest), "--json")
+    assert _query(zoo, folder, out, *options) == 0
+    (written,) = json.loads(capsys.readouterr().out)["written"]
+    assert written["files"] == [str(out), str(tmp_path / "seg_report.dcm")]
+    assert [one["name"] for one in written["labels"]] == ["liver", "lesion"]
+    report = pydicom.dcmread(written["files"][1])
+    assert (report.Modality, report.PatientID) == ("SR", "id-7")
+    told = {
+        round(float(one.MeasuredValueSequence[0].NumericValue), 3)
+        for one in _items(report)
+        if "MeasuredValueSequence" in one
+    }
+    assert told >= {round(int((voxels > 200).sum()) * 0.5 * 0.75 * 4 / 1000, 3)}
+
+
+def _items(node: Dataset) -> Iterator[Dataset]:
+    for one in node.get("ContentSequence", ()):
+        yield one
+        yield from _items(one)
 
 
 SEG = ("--format", "dicom-seg")
