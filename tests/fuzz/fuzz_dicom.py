@@ -1,9 +1,13 @@
 """Throw damaged DICOM files at the readers: no crash, no hang, no wild memory, one kind of error.
 
-Takes real files (``TFSEG_TEST_DATA``) and small synthetic ones, damages them in a way that a
-seed and a number determine, and reads each with the reader that ``import-dicom`` uses::
+Takes real files (``TFSEG_TEST_DATA``), damages them in a way that a seed and a number determine,
+and reads each::
 
-    python tests/fuzz/fuzz_dicom.py [--inputs 20000] [--seed 0] [--seconds S] [--keep FOLDER]
+    python tests/fuzz/fuzz_dicom.py [--reader images] [--inputs 20000] [--seed 0] [--seconds S]
+                                    [--keep FOLDER]
+
+The readers: ``images``, the one of ``import-dicom``; ``labels``, Segmentations and structure sets
+drawn onto an image; ``results``, scans that a Segmentation and a structure set are written for.
 
 Exits with 1 when a reading ended in anything but a volume or a TfsegError, took longer than
 20 s, or needed more memory than allowed: four times what the file declares, over 200 MB. The
@@ -27,15 +31,21 @@ import numpy as np
 LIMIT_S = 20
 FLOOR_MB = 200  # the interpreter's own ups and downs
 MOST_SOURCE_BYTES = 600_000
+# SOP classes of Segmentation, Label Map Segmentation and RT Structure Set.
+OBJECTS = (
+    b"1.2.840.10008.5.1.4.1.1.66.4", b"1.2.840.10008.5.1.4.1.1.66.7",
+    b"1.2.840.10008.5.1.4.1.1.481.3",
+)  # fmt: skip
 
 
-def sources(folder: Path) -> list[bytes]:
+def sources(folder: Path, reader: str) -> list[bytes]:
     """Return the files to damage: one of each kind, small ones, in a fixed order."""
     found: dict[tuple[str, int], bytes] = {}
     for path in sorted(folder.rglob("*")):
         if path.is_file() and path.stat().st_size <= MOST_SOURCE_BYTES:
             content = path.read_bytes()
-            if content[128:132] == b"DICM":
+            is_object = any(uid in content[:1024] for uid in OBJECTS)
+            if content[128:132] == b"DICM" and (reader != "labels" or is_object):
                 # One of each folder and size: series have hundreds of files alike.
                 found.setdefault((str(path.parent), len(content) // 4096), content)
     return list(found.values())
@@ -124,6 +134,51 @@ def read_all(path: Path) -> str:
     return result
 
 
+def read_labels(path: Path) -> str:
+    """Draw a Segmentation or structure set onto an image; return ``volume`` or ``refused``."""
+    from tfseg.errors import TfsegError
+    from tfseg.io.dicom_out.rtstruct_read import read_rtstruct
+    from tfseg.io.dicom_out.seg_read import read_seg
+    from tfseg.io.references import object_kind
+    from tfseg.volume import Volume
+
+    image = Volume.from_geometry(np.zeros((40, 80, 80), np.uint8), (8, 8, 8), (-320, -320, -160))
+    try:
+        read = read_rtstruct if object_kind(path) == "RTSTRUCT" else read_seg
+        read(path, image)
+    except TfsegError as error:
+        check(error)
+        return "refused"
+    return "volume"
+
+
+def write_results(path: Path) -> str:
+    """Write results that refer to a scan; return ``volume`` or ``refused``."""
+    from tfseg.errors import TfsegError
+    from tfseg.io.dicom_out.about import About
+    from tfseg.io.outputs import Output, source_for, write_labels
+    from tfseg.volume import Volume
+
+    about = About(("background", "organ"), ((0, 0, 0), (9, 9, 9)), "network", "1")
+    try:
+        for output in (Output("dicom-seg"), Output("rtstruct")):
+            source = source_for(path, output)
+            if source is None or np.prod(source.grid_shape) > 1 << 20:
+                return "refused"
+            labels = np.zeros(source.grid_shape, np.uint8)
+            labels[:, : labels.shape[1] // 2, : labels.shape[2] // 2] = 1
+            write_labels(
+                Volume(labels, source.grid_affine), path.with_name("out.dcm"), output, about, source
+            )
+    except TfsegError as error:
+        check(error)
+        return "refused"
+    return "volume"
+
+
+READERS = {"images": read_all, "labels": read_labels, "results": write_results}
+
+
 def check(error: Exception) -> None:
     """A message is one line."""
     if "\n" in str(error):
@@ -137,9 +192,10 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--seconds", type=float, default=float("inf"))
     parser.add_argument("--keep", type=Path)
+    parser.add_argument("--reader", choices=list(READERS), default="images")
     options = parser.parse_args()
     default = Path(__file__).resolve().parents[3] / "shared/data"
-    files = sources(Path(os.environ.get("TFSEG_TEST_DATA", default)) / "dicom")
+    files = sources(Path(os.environ.get("TFSEG_TEST_DATA", default)) / "dicom", options.reader)
     if not files:
         print("no files to damage: set TFSEG_TEST_DATA", file=sys.stderr)
         return 1
@@ -161,7 +217,7 @@ def main() -> int:
             before_kb, started = peak_kb(), time.monotonic()
             signal.alarm(LIMIT_S)
             try:
-                result = read_all(path)
+                result = READERS[options.reader](path)
             except Exception as error:
                 result = f"{type(error).__name__}: {' '.join(str(error).split())[:100]}"
             finally:

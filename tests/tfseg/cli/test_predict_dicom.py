@@ -163,7 +163,7 @@ BAD = {
         ("ct", *SEG, "--codes", "codes.json"), r"'liver', type: a code is \[value, scheme"),
     "suffix": (None, ("ct", *SEG, "-o", "out/x.nii.gz"), r"written as \.dcm|must end in \.dcm"),
     "no identifier": (
-        without("StudyInstanceUID"), ("ct", *SEG), "has no StudyInstanceUID. Write the result"),
+        without("StudyInstanceUID"), ("ct", *SEG), "has no StudyInstanceUID of digits and dots"),
     "unknown type": (None, ("ct", *SEG, "--seg-type", "mask"), "'mask' is not one of"),
 }  # fmt: skip
 

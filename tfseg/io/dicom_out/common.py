@@ -21,13 +21,12 @@ _TYPE_2 = (
     "StudyTime", "AccessionNumber", "ReferringPhysicianName", "PositionReferenceIndicator",
 )  # fmt: skip
 _OTHERS = (
-    "StudyInstanceUID", "StudyDescription", "PatientAge", "PatientSize", "PatientWeight",
-    "PatientIdentityRemoved", "DeidentificationMethod", "DeidentificationMethodCodeSequence",
-    "FrameOfReferenceUID", "TimezoneOffsetFromUTC", "ClinicalTrialSponsorName",
-    "ClinicalTrialProtocolID", "ClinicalTrialProtocolName", "ClinicalTrialSiteID",
-    "ClinicalTrialSiteName", "ClinicalTrialSubjectID", "ClinicalTrialSubjectReadingID",
-    "ClinicalTrialTimePointID", "ClinicalTrialTimePointDescription",
-    "ClinicalTrialCoordinatingCenterName",
+    "StudyInstanceUID", "StudyDescription", "PatientIdentityRemoved", "DeidentificationMethod",
+    "DeidentificationMethodCodeSequence", "FrameOfReferenceUID", "TimezoneOffsetFromUTC",
+    "ClinicalTrialSponsorName", "ClinicalTrialProtocolID", "ClinicalTrialProtocolName",
+    "ClinicalTrialSiteID", "ClinicalTrialSiteName", "ClinicalTrialSubjectID",
+    "ClinicalTrialSubjectReadingID", "ClinicalTrialTimePointID",
+    "ClinicalTrialTimePointDescription", "ClinicalTrialCoordinatingCenterName",
 )  # fmt: skip
 CHARACTER_SET = "ISO_IR 192"  # UTF-8: it holds every name, whatever the source is written in
 # Values that are not as PS3.5 6.2 has them would make the result invalid: they become empty.
@@ -36,7 +35,8 @@ _FORMS = {
     "StudyDate": r"\d{8}",
     "StudyTime": r"([01]\d|2[0-3])([0-5]\d([0-5]\d(\.\d{1,6})?)?)?",
     "PatientSex": "[MFO]",
-    "PatientAge": r"\d{3}[DWMY]",
+    "FrameOfReferenceUID": r"[0-9.]{1,64}",
+    "TimezoneOffsetFromUTC": r"[+-]\d{4}",
 }
 
 
@@ -118,5 +118,6 @@ def text(value: str, most: int = 64) -> str:
 
 def series_number(header: Dataset) -> int:
     """Return the number of a result's series: that of its source after 1000."""
-    found = str(header.get("SeriesNumber") or "")
+    with lenient():
+        found = str(header.get("SeriesNumber") or "")
     return 1000 + (int(found) % 1_000_000 if found.isdecimal() else 0)

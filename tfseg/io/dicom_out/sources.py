@@ -7,6 +7,7 @@ unevenly spaced slices; :meth:`Source.on_slices` brings a result on that grid ba
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -175,12 +176,16 @@ def _header(path: Path, frame: Frame) -> Dataset:
     try:
         with lenient():
             dataset = pydicom.dcmread(frame.header.path, stop_before_pixels=True, force=True)
-            missing = [word for word in _IDENTIFIERS if not str(dataset.get(word) or "")]
+            missing = [word for word in _IDENTIFIERS if not _is_uid(dataset.get(word))]
     except damage() as error:
         raise DataError(f"{path}: the header of {name} is damaged ({reason(error)}).") from error
     if missing:
         raise DataError(
             f"{path}: a result in DICOM refers to its source by {', '.join(_IDENTIFIERS)}; {name} "
-            f"has no {missing[0]}. Write the result as NIfTI."
+            f"has no {missing[0]} of digits and dots. Write the result as NIfTI."
         )
     return dataset
+
+
+def _is_uid(value: object) -> bool:
+    return re.fullmatch(r"[0-9.]{1,64}", str(value or "")) is not None
