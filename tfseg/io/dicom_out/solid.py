@@ -2,8 +2,8 @@
 
 A contour stands for a slab of the body, half of the distance between planes on each side. A
 voxel belongs to it when its centre lies in the slab and inside the contour. Contours across an
-axis of the grid, the usual case, are filled in the grid's own pixels; others in pixels of half
-the size, from which each voxel takes the nearest.
+axis of the grid, the usual case, are filled in the grid's own pixels; others in quarters of
+them, from which each voxel takes the nearest.
 
 Slabs are as thick as the file says planes are apart (PS3.3 C.8.8.6.4). Most files do not say;
 then it is told by the planes themselves:
@@ -111,7 +111,7 @@ def _axis_across(contours: Sequence[_Numbers], affine: Affine) -> int | None:
 
 
 def _own_frame(contours: Sequence[_Numbers], grid: Volume) -> Affine:
-    """Return a frame in the plane of the largest contour: mm across, half voxels within."""
+    """Return a frame in the plane of the largest contour: mm across, quarter voxels within."""
     areas = [_vector_area(points) for points in contours]
     normal = max(areas, key=lambda area: float(np.linalg.norm(area)))
     length = np.linalg.norm(normal)
@@ -120,7 +120,7 @@ def _own_frame(contours: Sequence[_Numbers], grid: Volume) -> Affine:
     along = min(grid.direction.T, key=lambda axis: abs(float(axis @ normal)))
     along = along - (along @ normal) * normal
     along /= np.linalg.norm(along)
-    pitch = min(grid.spacing_mm) / 2
+    pitch = min(grid.spacing_mm) / 4
     frame = np.eye(4)
     frame[:3, 0], frame[:3, 1], frame[:3, 2] = (
         normal,
@@ -264,7 +264,7 @@ def _oblique(
     size = (len(slabs.members), *(int(side) for side in high - low))
     if size[0] * float(size[1]) * size[2] > _MOST_FINE_PIXELS:
         raise DataError(
-            f"{what}: contours that are oblique to the image are filled in half voxels, at most "
+            f"{what}: contours that are oblique to the image are filled in quarter voxels, at most "
             f"{_MOST_FINE_PIXELS}; these need {size[0]} x {size[1]} x {size[2]}. Resample the "
             "image to larger voxels, or the structure onto its own image first."
         )
