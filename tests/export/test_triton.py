@@ -12,6 +12,7 @@ import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,8 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, te
 
 from tfseg.artifact import Manifest, verify_files
 from tfseg.cli.main import run
-from tfseg.errors import ParityError
+from tfseg.errors import DataError, ParityError
+from tfseg.inference.backends import open_backend
 from tfseg.inference.predictor import Predictor
 from tfseg.volume import Volume
 from tfseg_export import Artifact, export_run
@@ -299,25 +301,40 @@ def test_the_next_version_keeps_the_configuration(
     assert sorted(path.name for path in (copy / "unet").iterdir()) == ["1", "2", "config.pbtxt"]
 
 
+@pytest.mark.parametrize("format", ["triton", "savedmodel"])
 def test_a_version_that_fails_never_gets_a_number(
-    run_folder: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    format: str, run_folder: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tfseg_export import triton
-
-    measure = triton.measure
-
-    def fail(*arguments: Any) -> dict[str, Any]:
-        return {**measure(*arguments), "passed": False, "verdict": "by order of the test"}
-
-    monkeypatch.setattr(triton, "measure", fail)
+    # Servers take a folder for a version that an integer names (TensorFlow Serving), or one whose
+    # name begins with an integer (Triton).
+    failed = {"passed": False, "verdict": "by order of the test"}
+    monkeypatch.setattr(f"tfseg_export.{format}.measure", lambda *_: failed)
     earlier = tmp_path / "unet" / "failed-1" / "of-an-earlier-failure"
     earlier.mkdir(parents=True)
     with pytest.raises(ParityError, match=r"unet/failed-1 does not reproduce.*by order"):
-        export_run(run_folder("unet-3d"), "triton", tmp_path)
+        export_run(run_folder("unet-3d"), format, tmp_path)
     assert not earlier.exists()
     assert [path.name for path in (tmp_path / "unet").iterdir()] == ["failed-1"]
-    assert Manifest.load(tmp_path / "unet" / "failed-1").parity["passed"] is False  # type: ignore[index]
-    assert _target(tmp_path, "unet", settings("triton")) == tmp_path / "unet" / "1"
+    notes = tmp_path / "unet" / "failed-1" / ("assets.extra" if format == "savedmodel" else ".")
+    assert Manifest.load(notes).parity == failed
+    assert _target(tmp_path, "unet", settings(format)) == tmp_path / "unet" / "1"
+    with pytest.raises(DataError, match=r"parity\.passed is not true"):
+        open_backend(tmp_path / "unet" / "failed-1")
+
+
+def test_the_accelerator_is_written_and_then_asked_for(tmp_path: Path) -> None:
+    from tfseg_export import triton
+
+    plan = SimpleNamespace(num_classes=2, labels=LABELS)
+    source: Any = SimpleNamespace(window_shape=(8, 16, 8, 1), manifest=SimpleNamespace(plan=plan))
+    asked = settings("triton", precision="fp16", accelerator="tensorrt")
+    ((path, text),) = triton.beside(tmp_path / "liver", source, asked).items()
+    assert path == tmp_path / "liver" / "config.pbtxt"
+    assert parse(text).name == "liver"
+    assert accelerators_in(parse_pbtxt(text)) == {"tensorrt"}
+    path.parent.mkdir()
+    path.write_text(text)
+    assert triton.beside(tmp_path / "liver", source, asked) == {}
 
 
 BAD_INPUT: dict[str, tuple[list[str], str | None, list[str]]] = {
