@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from tfseg.errors import ConfigError, DataError
 from tfseg.files import atomic_path
 from tfseg.io import volume_stem, write_volume
+from tfseg.io.dicom_out import SEG_TYPES
 from tfseg.volume import Volume
 
 if TYPE_CHECKING:
@@ -34,7 +35,6 @@ FORMATS: Mapping[str, tuple[str, ...]] = {
     "dicom-seg": (".dcm",),
     "rtstruct": (".dcm",),
 }
-SEG_TYPES = ("binary", "fractional", "labelmap")
 _DICOM = ("dicom-seg", "rtstruct")
 
 _log = logging.getLogger(__name__)

@@ -12,10 +12,13 @@ import pytest
 
 from tfseg.artifact import Manifest
 from tfseg.cli.main import run
+from tfseg.cli.predict import predict as command
 from tfseg.datasets.phantom.series import write_ct_series
 from tfseg.inference.predictor import Predictor
 from tfseg.io import read_volume, write_volume
+from tfseg.io.dicom_out import SEG_TYPES
 from tfseg.io.dicom_out.seg_read import read_seg
+from tfseg.io.outputs import FORMATS
 from tfseg.plan import Channel, Plan, Scale
 from tfseg.volume import Volume
 
@@ -62,6 +65,12 @@ def scan(tmp_path):
 
 def predict(*arguments):
     return run(["predict", "model", *map(str, arguments)])
+
+
+def test_the_choices_are_those_that_are_written():
+    choices = {option.name: option.type for option in command.params}
+    assert tuple(choices["format_name"].choices) == tuple(FORMATS)
+    assert tuple(choices["seg_type"].choices) == SEG_TYPES
 
 
 @pytest.mark.parametrize("kind", ["binary", "fractional", "labelmap"])

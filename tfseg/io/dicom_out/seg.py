@@ -20,6 +20,7 @@ from tfseg import __version__
 from tfseg.errors import ConfigError, DataError
 from tfseg.files import atomic_path
 from tfseg.io.dicom.damage import damage, lenient, reason
+from tfseg.io.dicom_out import SEG_TYPES
 from tfseg.io.dicom_out.about import About
 from tfseg.io.dicom_out.codes import Code
 from tfseg.io.dicom_out.common import (
@@ -36,7 +37,6 @@ from tfseg.volume import Volume
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-KINDS = ("binary", "fractional", "labelmap")
 _LEVELS = 255  # MaximumFractionalValue: what a probability of 1 is stored as
 _CR_IMAGE = "1.2.840.10008.5.1.4.1.1.1"  # single frames, in space or not
 _MR_IMAGE = "1.2.840.10008.5.1.4.1.1.4"
@@ -72,8 +72,8 @@ def write_seg(
         ConfigError: an unknown kind, or ``fractional`` without probabilities.
         DataError: another grid, a label without a name, or a source that cannot be referred to.
     """
-    if kind not in KINDS:
-        raise ConfigError(f"a DICOM SEG is one of {', '.join(KINDS)}; got {kind!r}.")
+    if kind not in SEG_TYPES:
+        raise ConfigError(f"a DICOM SEG is one of {', '.join(SEG_TYPES)}; got {kind!r}.")
     if (kind == "fractional") != (probabilities is not None):
         raise ConfigError(f"probabilities belong to a fractional SEG, and only there; got {kind}.")
     highest = int(labels.array.max())
@@ -91,7 +91,7 @@ def write_seg(
             dataset = _compose(labels, source, about, stamp, kind, probabilities)
             with atomic_path(target) as temporary:
                 dataset.save_as(temporary, enforce_file_format=True)
-    except DataError:
+    except (DataError, OSError, MemoryError):  # not the source's fault
         raise
     except damage() as error:
         raise DataError(
