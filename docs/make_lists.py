@@ -88,7 +88,8 @@ def datasets_page() -> str:
         "A folder is recognised from what is in it; `--data FOLDER` is all that is said. Data of",
         "your own: `images/` beside `labels/`, or a table `cases.csv`; `labels.csv` (value,name)",
         "names the label values of both. `tfseg check FOLDER` reads every case and names what is",
-        "wrong; `tfseg phantom OUT --layout NAME` writes a tiny example of any layout.",
+        "wrong; `tfseg phantom OUT --layout NAME` writes a tiny example of any layout. A label in",
+        "a plain folder or a table may be a DICOM Segmentation or structure set.",
         "",
         "A label of several overlapping structures becomes one label map, in which the later",
         "structure of the list is kept. Cases of one patient never part in a split.",
@@ -123,9 +124,9 @@ DRIVE, BIDS derivatives and plain folders. Look at a few cases before you train 
 - `cbis_ddsm`: a mammogram is one case with all of its abnormalities. The publisher split masses
   and calcifications apart, so that some patients train in one part and are tested in the other:
   they count as test cases here.
-- `nih_pancreas`: the headers of the label files are wrong. Labels are taken in the order of the
-  DICOM pixels, slices from the feet up, and must have the scan's size. Copies that somebody has
-  converted or turned belong in plain folders.
+- `nih_pancreas`: the headers of the label files do not agree with the scans. Labels are taken in
+  the order of the DICOM pixels, slices from the feet up, and must have the scan's size. Copies
+  that somebody has converted or turned belong in plain folders.
 - `nsclc_radiomics`: the label is GTV-1 of the structure set; where there is none, the tumour of
   the Segmentation.
 - `oasis3`: the 40 structures of FreeSurfer's `aseg` become three tissues, those of `oasis1`: the

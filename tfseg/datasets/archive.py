@@ -22,6 +22,10 @@ from tfseg.volume import Volume
 
 _PANCREAS_LABEL = re.compile(r"label(\d{4})\.nii(?:\.gz)?")
 _LUNG_PATIENT = re.compile(r"LUNG1-\d{3}")
+_ORDER = (
+    "label voxels are taken in the order of the DICOM pixels, whatever their headers say; look at "
+    "a case whether they lie on the pancreas."
+)
 # The tumour in the structure sets (one patient's was drawn before surgery) and in Segmentations.
 _TUMOUR_NAMES = ("gtv-1", "gtv-pre-op", "neoplasm, primary", "neoplasm")
 
@@ -35,8 +39,8 @@ def recognises_pancreas(root: Path) -> bool:
 def open_pancreas(root: Path) -> Dataset:
     """Open NIH Pancreas-CT.
 
-    The headers of the label files do not say where the voxels are; they are taken in the order
-    of the DICOM pixels: columns, rows from the top, slices from the feet up.
+    The headers of the label files do not agree with the scans. Their voxels are in the order of
+    the DICOM pixels: columns, rows from the top, slices from the feet up.
     """
     folders = {path.name: path for path in find(root, "**/PANCREAS_[0-9]*") if path.is_dir()}
     cases, alone = [], []
@@ -49,7 +53,7 @@ def open_pancreas(root: Path) -> Dataset:
             cases.append(Case(name, folders[name], label))
         else:
             alone.append(label.name)
-    remarks = ["label voxels are taken in the order of the DICOM pixels; their headers are wrong."]
+    remarks = [_ORDER]
     if unlabelled := sorted(set(folders) - {case.id for case in cases}):
         remarks.append(f"{', '.join(unlabelled)}: left out, there is no label file.")
     if alone:

@@ -11,6 +11,8 @@ from tfseg.cli.main import run
 from tfseg.datasets import open_dataset
 from tfseg.datasets.archive import example_lung, example_pancreas
 from tfseg.datasets.examples import draw, save, save_flipped
+from tfseg.datasets.phantom.series import write_ct_series
+from tfseg.volume import Volume
 
 
 def test_pancreas_labels_are_in_the_order_of_the_pixels(tmp_path):
@@ -27,6 +29,19 @@ def test_pancreas_labels_are_in_the_order_of_the_pixels(tmp_path):
         np.testing.assert_array_equal(read.array, image)
         np.testing.assert_array_equal(pancreas.array, label)
         assert read.affine[2, 0] > 0  # slices go up
+
+
+def test_pancreas_slices_go_up_even_where_the_scans_go_down(tmp_path):
+    image, label = draw(np.random.default_rng(3), 1)
+    # Rows run to the right, so that the normal of the slices points to the feet.
+    down = Volume.from_geometry(image, (2, 1, 1), direction=[[0, 0, -1], [0, 1, 0], [-1, 0, 0]])
+    write_ct_series(down, tmp_path / "PANCREAS_0001/1.2/1.3", "down")
+    save_flipped(label[::-1], tmp_path / "labels/label0001.nii.gz")
+    dataset = open_dataset(tmp_path)
+    read, pancreas = dataset.load(dataset.labelled[0])
+    assert read.affine[2, 0] < 0
+    np.testing.assert_array_equal(read.array, image)
+    np.testing.assert_array_equal(pancreas.array, label)
 
 
 def test_tumours_are_read_from_contours_and_from_segments(tmp_path):
