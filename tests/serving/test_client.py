@@ -157,6 +157,25 @@ def test_something_that_is_no_model_server(body: bytes) -> None:
         client.status("m")
 
 
+def test_a_server_whose_own_limit_is_shorter() -> None:
+    body = b'{"error": "Run() timed out"}'
+    head = f"HTTP/1.1 504 Gateway Timeout\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    with (
+        connect(_one_answer(head + body)) as client,
+        pytest.raises(ServerError, match=r"gave up: Run\(\) timed out.*rest_api_timeout_in_ms"),
+    ):
+        client.status("m")
+
+
+def test_an_answer_that_is_cut_off_is_reported() -> None:
+    cut = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"
+    with (
+        Client(_one_answer(cut), retries=Retries(times=0)) as client,
+        pytest.raises(ServerError, match=r"not ready \(IncompleteRead"),
+    ):
+        client.status("m")
+
+
 def test_an_http_error_page_is_reported() -> None:
     page = b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 3\r\n\r\nbad"
     with (

@@ -21,13 +21,18 @@ def refusal(url: str, spec: ModelSpec, error: StatusError, timeout_s: float) -> 
     details = " ".join(error.message.split())[:300].rstrip(".")
     if code is Code.UNAVAILABLE:
         text = (
-            f"no server answers at {url} ({details}). Start one with `tfseg serve`, "
-            "or mend the URL."
+            f"no server answers at {url}, or it is not ready ({details}). "
+            "Start one with `tfseg serve`, or mend the URL."
         )
     elif code is Code.UNAUTHENTICATED:
         text = (
             f"no secure connection to {url} ({details}). Give the server's root certificate with "
             "--ca, and your own with --cert and --key if it asks for one."
+        )
+    elif code is Code.DEADLINE_EXCEEDED and details:
+        text = (
+            f"{url} gave up: {details}. Its own limit is shorter than the --timeout of "
+            f"{timeout_s:g} s: raise it there (--rest_api_timeout_in_ms)."
         )
     elif code is Code.DEADLINE_EXCEEDED:
         text = f"{url} gave no answer within {timeout_s:g} s. Allow more with --timeout."

@@ -83,6 +83,8 @@ class GrpcTransport:
             code, details = Code(error.code().value[0]), error.details() or ""
             if code is Code.UNAVAILABLE and "handshake" in details.lower():
                 code = Code.UNAUTHENTICATED
+            elif code is Code.DEADLINE_EXCEEDED:
+                details = ""  # the deadline is this side's, whoever noticed it first
             raise StatusError(code, details) from error
 
     def close(self) -> None:
@@ -128,7 +130,7 @@ class HttpTransport:
 
         Raises:
             StatusError: what the server says (``{"error": ...}`` is read), or UNAVAILABLE,
-                DEADLINE_EXCEEDED, UNAUTHENTICATED when it says nothing.
+                DEADLINE_EXCEEDED without words, UNAUTHENTICATED when it says nothing.
         """
         end = time.monotonic() + timeout_s
         try:
