@@ -1,7 +1,6 @@
 """Steps on histograms of one channel in a graph; see :mod:`tfseg.preprocess.histograms`.
 
-Same formulas, same order, in float64: where the numbers come from the volume itself, not from an
-earlier step, they are the same to the bit.
+The same formulas, in the same order, in float64.
 """
 
 from __future__ import annotations
@@ -41,12 +40,12 @@ def hist_equalise(channel: tf.Tensor, step: HistEqualise) -> tf.Tensor:
     levels = _levels_of(channel, step.levels)
     counts = sum_of_slices(
         channel,
-        lambda plane: _counts(_nearest(levels.places(plane)), levels.number),
-        tf.int64,
+        lambda plane: _shared_counts(levels.places(plane), levels.number),
+        tf.float64,
         (levels.number,),
     )
-    above = tf.maximum(tf.size(channel, out_type=tf.int64) - counts[0], 1)
-    curve = tf.cast(tf.cumsum(counts) - counts[0], tf.float64) / tf.cast(above, tf.float64)
+    voxels = tf.cast(tf.size(channel, out_type=tf.int64), tf.float64)
+    curve = (tf.cumsum(counts) - counts[0]) / tf.maximum(voxels - counts[0], 1.0)
     return each_slice(
         channel, lambda index: _on_curve(levels.places(channel[index]), curve, 0, levels.number)
     )
@@ -68,8 +67,8 @@ def clahe(channel: tf.Tensor, step: Clahe) -> tf.Tensor:
 
     def of_slice(index: tf.Tensor) -> tf.Tensor:
         places = levels.places(channel[index])
-        padded = _nearest(mirror_padded(places, (0, 0), after))
-        counts = _counts(tile * levels.number + padded, step.tiles**2 * levels.number)
+        padded = mirror_padded(places, (0, 0), after)
+        counts = _shared_counts(padded, levels.number, tile, step.tiles**2)
         counts = tf.reshape(counts, (step.tiles**2, levels.number))
         curves = tf.reshape(_tile_curves(counts, step.clip_limit, area), [-1])
 
@@ -87,7 +86,7 @@ def clahe(channel: tf.Tensor, step: Clahe) -> tf.Tensor:
 def _tile_curves(counts: tf.Tensor, limit: float, area: tf.Tensor) -> tf.Tensor:
     """Return cumulative shares (tiles, levels) of histograms cut at ``limit`` mean counts."""
     levels = counts.shape[1]
-    cut = tf.minimum(tf.cast(counts, tf.float64), tf.maximum(limit * area / levels, 1.0))
+    cut = tf.minimum(counts, tf.maximum(limit * area / levels, 1.0))
     spread = (area - tf.reduce_sum(cut, axis=1, keepdims=True)) / levels
     return tf.cumsum(cut + spread, axis=1) / area
 
@@ -149,15 +148,22 @@ def _landmarks_of(channel: tf.Tensor, percentiles: tuple[float, ...]) -> tf.Tens
     return low + (tf.cast(found, tf.float64) + inner) * (width / MATCH_BINS)
 
 
-def _nearest(places: tf.Tensor) -> tf.Tensor:
-    return tf.cast(tf.floor(places + 0.5), tf.int32)
-
-
-def _counts(bins: tf.Tensor, count: int) -> tf.Tensor:
-    """Return how often each of ``count`` bins occurs, int64."""
+def _counts(bins: tf.Tensor, number: int) -> tf.Tensor:
+    """Return how often each of ``number`` bins occurs, int64."""
     flat = tf.reshape(bins, [-1])
-    found = tf.math.bincount(flat, minlength=count, maxlength=count, dtype=tf.int64)
-    return tf.ensure_shape(found, (count,))
+    found = tf.math.bincount(flat, minlength=number, maxlength=number, dtype=tf.int64)
+    return tf.ensure_shape(found, (number,))
+
+
+def _shared_counts(
+    places: tf.Tensor, levels: int, tile: tf.Tensor | int = 0, tiles: int = 1
+) -> tf.Tensor:
+    """Return how often each level occurs, (tiles * levels,), a place counting for both beside."""
+    lower = tf.minimum(tf.cast(places, tf.int32), levels - 2)
+    share = tf.reshape(places - tf.cast(lower, tf.float64), [-1])
+    lower = tf.reshape(lower + tile * levels, [-1])
+    below = tf.math.unsorted_segment_sum(1 - share, lower, tiles * levels)
+    return below + tf.math.unsorted_segment_sum(share, lower + 1, tiles * levels)
 
 
 def _on_curve(places: tf.Tensor, curve: tf.Tensor, start: tf.Tensor | int, count: int) -> tf.Tensor:

@@ -24,9 +24,9 @@ STEPS = {
     "gaussian in the slice": ([{"kind": "gaussian"}], CLOSE),
     "median": ([{"kind": "median", "size_vox": [3, 3, 5]}], SAME),
     "nlm": ([{"kind": "nlm", "search_radius_vox": 2}], 1e-5),
-    "hist_equalise": ([{"kind": "hist_equalise", "levels": 100}], SAME),
-    "clahe": ([{"kind": "clahe", "tiles": 3, "levels": 64}], SAME),
-    "clahe, one tile": ([{"kind": "clahe", "tiles": 1, "clip_limit": 1}], SAME),
+    "hist_equalise": ([{"kind": "hist_equalise", "levels": 100}], CLOSE),
+    "clahe": ([{"kind": "clahe", "tiles": 3, "levels": 64}], CLOSE),
+    "clahe, one tile": ([{"kind": "clahe", "tiles": 1, "clip_limit": 1}], CLOSE),
     "hist_match": ([{"kind": "hist_match", "landmarks": MARKS}], CLOSE),
     "bias_field": ([{"kind": "bias_field", "iterations": 12}], CLOSE),
     "one after the other": (

@@ -1,9 +1,9 @@
 """Steps on histograms of one channel (z, y, x): equalisation, CLAHE, matching.
 
-Intensities are counted at the nearest of ``levels`` that divide a range evenly, and curves are
-linear between levels. So a result hangs continuously on its voxel, and the served graph, whose
-sums may differ in the last digit, cannot jump to another level. All is in float64, slice by
-slice: no copy of the volume is made but the result.
+Equalisation counts intensities at levels that divide a range evenly: each is shared between the
+two levels beside it, and curves are linear between levels. So results hang continuously on the
+voxels, and a served graph, whose earlier steps may differ in the last digit, cannot jump to
+another level. All is in float64, slice by slice: no copy of the volume is made but the result.
 """
 
 from __future__ import annotations
@@ -43,11 +43,12 @@ def levels_of(values: NDArray[np.float32], number: int) -> Levels:
 def hist_equalise(values: NDArray[np.float32], step: HistEqualise) -> NDArray[np.float32]:
     """Return (z, y, x) equalised to [0, 1]."""
     levels = levels_of(values, step.levels)
-    counts = np.zeros(levels.number, np.int64)
+    counts = np.zeros(levels.number)
     for plane in values:
-        counts += np.bincount(_nearest(levels.places(plane)).ravel(), minlength=levels.number)
-    above = values.size - counts[0]
-    curve = (np.cumsum(counts) - counts[0]) / max(above, 1)
+        counts += _shared_counts(levels.places(plane), levels.number)
+    # The greatest counts 1, so that nothing above the lowest level is less.
+    above = max(float(values.size - counts[0]), 1.0)
+    curve = (np.cumsum(counts) - counts[0]) / above
     return _of_slices(values, lambda plane: _on_curve(levels.places(plane), curve))
 
 
@@ -61,11 +62,10 @@ def _clahe_slice(places: NDArray[np.float64], step: Clahe) -> NDArray[np.float64
     height, width = places.shape
     tile_y, tile_x = (-(-size // step.tiles) for size in (height, width))
     margins = [(0, tile_y * step.tiles - height), (0, tile_x * step.tiles - width)]
-    padded = _nearest(np.pad(places, margins, mode="reflect"))
+    padded = np.pad(places, margins, mode="reflect")
     row, column = (np.arange(size * step.tiles) // size for size in (tile_y, tile_x))
     tile = row[:, np.newaxis] * step.tiles + column
-    flat = (tile * step.levels + padded).ravel()
-    counts = np.bincount(flat, minlength=step.tiles**2 * step.levels)
+    counts = _shared_counts(padded, step.levels, tile, step.tiles**2)
     curves = _tile_curves(counts.reshape(-1, step.levels), step.clip_limit, tile_y * tile_x)
 
     y_low, y_high, y_weight = _between_tiles(height, tile_y, step.tiles)
@@ -82,7 +82,7 @@ def _clahe_slice(places: NDArray[np.float64], step: Clahe) -> NDArray[np.float64
     return blended
 
 
-def _tile_curves(counts: NDArray[np.int64], limit: float, area: int) -> NDArray[np.float64]:
+def _tile_curves(counts: NDArray[np.float64], limit: float, area: int) -> NDArray[np.float64]:
     """Return cumulative shares (tiles, levels) of histograms cut at ``limit`` mean counts."""
     levels = counts.shape[1]
     cut = np.minimum(counts, max(limit * area / levels, 1.0))
@@ -162,8 +162,26 @@ def move_landmarks(
     return _of_slices(values, of)
 
 
-def _nearest(places: NDArray[np.float64]) -> NDArray[np.int64]:
-    return np.floor(places + 0.5).astype(np.int64)
+def _shared_counts(
+    places: NDArray[np.float64],
+    levels: int,
+    tile: NDArray[np.intp] | int = 0,
+    tiles: int = 1,
+) -> NDArray[np.float64]:
+    """Return how often each level occurs, (tiles * levels,), a place counting for both beside it.
+
+    Args:
+        places: (y, x), in levels.
+        levels: of a tile.
+        tile: which tile each place belongs to.
+        tiles: their number.
+    """
+    lower = np.minimum(places.astype(np.intp), levels - 2)
+    share = (places - lower).ravel()
+    lower = (lower + tile * levels).ravel()
+    below = np.bincount(lower, 1 - share, tiles * levels)
+    above = np.bincount(lower + 1, share, tiles * levels)
+    return np.asarray(below + above, np.float64)
 
 
 def _on_curve(
