@@ -25,6 +25,7 @@ EXTRAS["dev"] = [
     "mypy>=1.13",
     "pytest>=8.3",
     "pytest-xdist>=3.6",
+    "PyYAML>=6.0",
     "ruff>=0.9",
 ]
 
