@@ -155,7 +155,8 @@ def _structures(dataset: Dataset, path: Path, remarks: list[str]) -> list[_Struc
     rois = dataset.get("StructureSetROISequence") or []
     if not 1 <= len(rois) <= _MOST_STRUCTURES:
         raise DataError(
-            f"{path}: an RTSTRUCT has 1 to {_MOST_STRUCTURES} structures; got {len(rois)}."
+            f"{path}: an RTSTRUCT has 1 to {_MOST_STRUCTURES} structures; got {len(rois)}. Export "
+            "it again."
         )
     drawn: dict[int, list[Any]] = {}
     for item in dataset.get("ROIContourSequence") or []:
