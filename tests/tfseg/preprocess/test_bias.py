@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from tfseg.io import read_volume
 from tfseg.preprocess.bias import bias_field, correct_bias, exponents, legendre, sharpening
 from tfseg.steps import BiasField
 
@@ -49,6 +50,29 @@ def test_it_is_as_good_as_n4(shaded):
     theirs = SimpleITK.GetArrayFromImage(n4.Execute(SimpleITK.GetImageFromArray(image), mask))
     ours = correct_bias(image, BiasField())
     assert (spread(ours, clean) < 1.05 * spread(theirs, clean)).all()
+
+
+@pytest.mark.slow
+def test_shading_of_a_real_head_is_found_as_by_n4(real_data):
+    import SimpleITK
+
+    name = "mni152_nilearn/mni_icbm152_t1_tal_nlin_sym_09a_converted.nii.gz"
+    head = read_volume(real_data / name).canonical()[0].array[::2, ::2, ::2].astype(np.float32)
+    z, y, x = (np.linspace(-1, 1, size) for size in head.shape)
+    z, y = z[:, np.newaxis, np.newaxis], y[:, np.newaxis]
+    log_field = 0.3 * x - 0.2 * y**2 + 0.15 * z * x
+    image = (head * np.exp(log_field)).astype(np.float32)
+    inside = image > image.mean()
+    n4 = SimpleITK.N4BiasFieldCorrectionImageFilter()
+    n4.SetMaximumNumberOfIterations([30] * 3)
+    given = SimpleITK.GetImageFromArray(image)
+    mask = SimpleITK.GetImageFromArray(inside.astype(np.uint8))
+    n4.Execute(SimpleITK.Shrink(given, [2] * 3), SimpleITK.Shrink(mask, [2] * 3))
+    theirs = SimpleITK.GetArrayFromImage(n4.GetLogBiasFieldAsImage(given))
+    ours = np.log(bias_field(image, BiasField()))
+    ours, theirs = (np.std((found - log_field)[inside]) for found in (ours, theirs))
+    assert ours < 1.1 * theirs
+    assert ours < 0.4 * log_field[inside].std()
 
 
 def test_the_field_undoes_the_correction_and_keeps_the_level(shaded):
