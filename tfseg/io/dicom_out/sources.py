@@ -13,11 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from tfseg.errors import DataError
-from tfseg.geometry import Affine
+from tfseg.geometry import Affine, same_grid
 from tfseg.io.dicom import the_volume
 from tfseg.io.dicom.damage import damage, lenient, reason
 from tfseg.io.dicom.frames import Frame
@@ -91,8 +90,9 @@ class Source:
         Raises:
             DataError: it is not.
         """
-        grid = Volume(np.empty(self.grid_shape, np.bool_), self.grid_affine)
-        if not result.same_grid(grid):
+        if result.shape != self.grid_shape or not same_grid(
+            self.grid_affine, result.affine, self.grid_shape
+        ):
             raise DataError(
                 f"{self.path}: a result must be on the grid of its scan, {self.grid_shape}; got "
                 f"{result.shape} or another place. Resample it."
