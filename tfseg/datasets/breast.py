@@ -40,7 +40,9 @@ def open_mias(root: Path) -> Dataset:
         group = f"pair{(number + 1) // 2:03d}"  # 001 is the left breast, 002 the right one
         label = table if image.stem in circles else None
         cases.append(Case(image.stem, image, label, group=group))
-    remark = f"{left} pictures whose abnormality has no place are left out."
+    remarks = [f"{left} pictures whose abnormality has no place are left out."] if left else []
+    if lost := sorted(set(circles) - {case.id for case in cases}):
+        remarks.append(f"of {', '.join(lost)} {table.name} tells; the pictures are missing.")
     return Dataset(
         name="mini-MIAS",
         adapter="mias",
@@ -51,7 +53,7 @@ def open_mias(root: Path) -> Dataset:
         cases=check_ids(root, [case for case in cases if case.label]),
         read_image=read_gray,
         read_label=lambda case: _read_circles(case, circles),
-        remarks=(remark,) if left else (),
+        remarks=tuple(remarks),
     )
 
 

@@ -20,7 +20,6 @@ from tfseg.datasets.base import Adapter, Case, Dataset
 from tfseg.datasets.ddsm import LESIONS
 from tfseg.datasets.reading import binary, check_ids, find, label_path, one_channel
 from tfseg.errors import DataError
-from tfseg.io import read_volume
 from tfseg.volume import Volume
 
 _FOLDER = re.compile(r"(Calc|Mass)-(Training|Test)_((P_\d+)_(?:LEFT|RIGHT)_(?:CC|MLO))(_\d+)?")
@@ -68,8 +67,10 @@ def open_cbis(root: Path) -> Dataset:
         own = [folder for folder in folders if folder.view == view]
         masks = [folder.path for folder in own if folder.is_mask]
         pictures = [folder.path for folder in own if not folder.is_mask]
-        if not masks:
-            continue
+        # The same view is published with masses and with calcifications, each with its masks.
+        for picture in pictures:
+            if not any(mask.name.startswith(f"{picture.name}_") for mask in masks):
+                masks.append(picture.with_name(f"{picture.name}_1"))  # check names it as missing
         cases.append(
             Case(
                 view,
@@ -94,7 +95,7 @@ def open_cbis(root: Path) -> Dataset:
         modalities=("MG",),
         labels=("background", *LESIONS),
         cases=check_ids(root, cases),
-        read_image=lambda case: read_volume(_one_file(case.image)),
+        read_image=lambda case: _read_film(_one_file(case.image)),
         read_label=_read_masks,
         remarks=(remark,) if moved else (),
     )
@@ -107,8 +108,19 @@ def _one_file(folder: Path) -> Path:
     return files[0]
 
 
+def _read_film(path: Path) -> Volume:
+    """Read one picture; that no header tells its place and its pixels' size need not be said."""
+    from tfseg.io.dicom import load, the_volume
+
+    with the_volume(path) as (stack, _, _):
+        try:
+            return load(stack).volume
+        except DataError as error:
+            raise DataError(f"{path}: {error}") from error
+
+
 def _read_masks(case: Case) -> Volume:
-    image = read_volume(_one_file(case.image))
+    image = _read_film(_one_file(case.image))
     classes = np.zeros(image.shape, np.uint8)
     for folder in (label_path(case), *case.parts):
         matched = _FOLDER.fullmatch(folder.name)
@@ -125,7 +137,7 @@ def _read_mask(folder: Path, image: Volume) -> NDArray[np.bool_]:
     are in proportion.
     """
     files = find(folder, "**/*.dcm", least=1, what="a mask")
-    volumes = {path: read_volume(path) for path in files}
+    volumes = {path: _read_film(path) for path in files}
     path = max(volumes, key=lambda one: volumes[one].array.size)
     sizes = np.array(volumes[path].shape[1:]), np.array(image.shape[1:])
     ratio = sizes[0] / sizes[1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -257,7 +258,11 @@ def _summary(dataset: Dataset, facts: _Facts) -> dict[str, Any]:
             }
             for value, name in enumerate(dataset.labels)
         ],
-        "remarks": [*dataset.remarks, *_orientation_remarks(facts.orientations)],
+        "remarks": [
+            *dataset.remarks,
+            *_orientation_remarks(facts.orientations),
+            *_stray_remarks(dataset),
+        ],
     }
 
 
@@ -272,6 +277,29 @@ def _orientation_remarks(orientations: dict[str, list[str]]) -> list[str]:
         f"axes (z, y, x) run {most} in most cases and otherwise in {named}; training and "
         "prediction turn them all alike."
     ]
+
+
+def _stray_remarks(dataset: Dataset) -> list[str]:
+    """Return one line on images and label maps that belong to no case, if there are any.
+
+    Layouts hold files that are not for training: a second observer's labels, other structures.
+    But the label of a lost image, or the image of a lost label, is found here too.
+    """
+    used = {path for case in dataset.cases for path in case.files}
+    strays = []
+    for folder, below, names in os.walk(dataset.root):
+        place = Path(folder)
+        below[:] = sorted(name for name in below if place / name not in used)  # DICOM series
+        strays += [
+            place / name
+            for name in sorted(names)
+            if volume_suffix(name) and not name.startswith(".") and place / name not in used
+        ]
+    if not strays:
+        return []
+    named = ", ".join(str(path.relative_to(dataset.root)) for path in strays[:3])
+    more = f" and {len(strays) - 3} more" if len(strays) > 3 else ""
+    return [f"files that no case uses: {named}{more}."]
 
 
 def _spread(rows: Sequence[Sequence[float]]) -> dict[str, list[float]]:

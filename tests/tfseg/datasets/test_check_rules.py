@@ -38,7 +38,11 @@ def test_a_clean_set(make_msd: Make) -> None:
     assert organ["mean_voxels"] == 3
     assert organ["mean_ml"] == pytest.approx(3 * 10 * 5 * 2 / 1000)
     assert organ["share"] == pytest.approx(3 / 24)
-    assert summary["remarks"] == ["dataset.json: numTraining says 3; 1 cases are listed."]
+    assert summary["remarks"] == [
+        "dataset.json: numTraining says 3; 1 cases are listed.",
+        "files that no case uses: imagesTr/b.nii.gz, imagesTr/c.nii.gz, labelsTr/b.nii.gz and 1 "
+        "more.",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -203,6 +205,10 @@ def without_mask(root):
     (root / "Calc-Training_P_00001_LEFT_CC_1/1.2/1.4/1-2.dcm").unlink()
 
 
+def without_masks_of_one_kind(root):
+    shutil.rmtree(root / "Calc-Training_P_00001_LEFT_CC_1")
+
+
 def without_mammogram(root):
     (root / "Calc-Training_P_00001_LEFT_CC/1.2/1.3/1-1.dcm").unlink()
 
@@ -214,6 +220,7 @@ def without_mammogram(root):
             without_mask,
             "must cover its mammogram of 36 x 32 pixels; the largest picture there is 12 x 12",
         ),
+        (without_masks_of_one_kind, "Calc-Training_P_00001_LEFT_CC_1: the file is missing"),
         (without_mammogram, "needs one mammogram; found 0 .dcm files"),
     ],
 )

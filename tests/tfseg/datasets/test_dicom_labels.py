@@ -154,3 +154,15 @@ def test_a_real_segmentation_is_a_label(real_data, tmp_path):
 
     drawn = pydicom.dcmread(files / "seg_image_ct_binary_single_frame.dcm").pixel_array
     np.testing.assert_array_equal(label.array[0], drawn)
+
+
+def test_results_in_dicom_are_evaluated_by_name(root, tmp_path, capsys):
+    predictions = tmp_path / "predictions"
+    shutil.copytree(root / "labels", predictions)
+    # Of case b the answer of a: there, liver and spleen are the other way round.
+    shutil.copy(root / "labels/a.dcm", predictions / "b.dcm")
+    arguments = ["evaluate", str(predictions), "--data", str(root), "--json"]
+    assert run([*arguments, "-o", str(tmp_path / "out")]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert list(document["classes"]) == ["Liver", "spleen"]
+    assert document["mean_dice"] == pytest.approx(2 / 3)  # a and c are right, b is wrong
