@@ -270,9 +270,10 @@ def _solids(
     ]
     found = []
     for one, value, stack in stacks:
-        # Heights are comparable where planes lie across the same axis of the grid.
-        alike = [other for _, _, other in stacks if other.axis == stack.axis is not None]
-        slabs = slabs_of(stack, one.step_mm, smallest_step(alike or [stack]))
+        # Heights can be compared where planes lie across the same axis of the grid.
+        alike = [other for _, _, other in stacks if other.axis == stack.axis]
+        step_mm = smallest_step([stack] if stack.axis is None else alike)
+        slabs = slabs_of(stack, one.step_mm, step_mm)
         thickest = float((slabs.below + slabs.above).max())
         if one.step_mm is None and thickest > _THICK * stack.slice_mm:
             remarks.append(

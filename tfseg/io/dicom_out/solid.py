@@ -158,9 +158,10 @@ def slabs_of(stack: Stack, stated_mm: float | None, file_step_mm: float | None) 
     members = tuple(np.split(order, parts))
     heights = np.array([stack.heights[one].mean() for one in members])
     steps = np.diff(heights)
-    usual = stated_mm or _own_step(steps) or file_step_mm
-    if usual is None or usual > _WIDEST_STEP_MM:
-        usual = stack.slice_mm
+    told = _own_step(steps) or file_step_mm
+    if told is None or told > _WIDEST_STEP_MM:
+        told = stack.slice_mm
+    usual = stated_mm or told
     reach = np.full(len(steps), usual / 2)
     if not stated_mm and not _are_multiples(steps, usual):
         near = steps <= 2 * usual

@@ -126,6 +126,7 @@ SLABS = {
     "every second slice": ([1, 3, 5], [0, 1, 2, 3, 4, 5], None),
     "every second slice, stated": ([1, 3, 5], [1, 3, 5], 1.0),
     "thick, stated": ([2, 5], [1, 2, 3, 4, 5, 6], 3.0),
+    "very thick, stated": ([6, 18], list(range(24)), 12.0),
     "two planes": ([2, 5], [1, 2, 3, 4, 5, 6], None),
     "one plane": ([4], [4], None),
     "far apart": ([1, 13, 25], [1, 13, 25], None),
