@@ -17,7 +17,9 @@ from tfseg.evaluation.runner import Evaluation
 from tfseg.files import read_json
 from tfseg.inference.predictor import Predictor
 from tfseg.io import read_volume, volume_stem, volume_suffix
+from tfseg.io.references import object_kind, read_structures
 from tfseg.plan import first_problem
+from tfseg.volume import Volume
 
 _RUN_MANIFEST = "manifest.json"
 _RUN_CONFIG = "config.json"
@@ -121,7 +123,7 @@ def _of_predictions(folder: Path, files: list[Path], data: Path | None) -> Evalu
     return Evaluation(
         dataset,
         cases,
-        predict=lambda case: read_volume(found[case.id]),
+        predict=lambda case: _read_prediction(found[case.id], case, dataset),
         source=f"predictions in {folder.name}",
         probabilities=(lambda case: _read_probabilities(saved[case.id]))
         if any(path.is_file() for path in saved.values())
@@ -129,6 +131,13 @@ def _of_predictions(folder: Path, files: list[Path], data: Path | None) -> Evalu
         missing=missing,
         unmatched=tuple(unmatched),
     )
+
+
+def _read_prediction(path: Path, case: Case, dataset: Dataset) -> Volume:
+    """Return a label map; structures in DICOM are matched by the labels' names."""
+    if object_kind(path):
+        return read_structures(path, dataset.read_image(case), dataset.labels[1:])
+    return read_volume(path)
 
 
 def _probabilities_file(label_map: Path) -> Path:
