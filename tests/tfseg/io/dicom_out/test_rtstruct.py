@@ -348,3 +348,31 @@ def test_what_cannot_be_written_is_refused(write_scan, tmp_path, about, stamp):
     with pytest.raises(DataError, match="on the grid of its scan"):
         write_rtstruct(elsewhere, source, target, about, stamp)
     assert not target.exists()
+
+
+REAL = {
+    # path below the folder of real DICOM: whether the reader corrects it
+    "brain_tumor_progression/PGBM-001/11-19-1991-FH-HEADBrain Protocols-40993/11-T1post-03326": False,
+    "udacity_TestVolumes/Study1/13_HCropVolume": False,
+    "pydicom_data/eCT_Supplemental.dcm": False,  # multi-frame
+    "dcm_qa_ts/In/1.dcm": False,  # mosaic
+    "dcm_qa_ct/In/Philips": True,  # gantry tilt
+}
+
+
+@pytest.mark.filterwarnings("ignore:Invalid value for VR:UserWarning")  # of the scans themselves
+@pytest.mark.parametrize("place", REAL)
+def test_real_series_take_contours(real_data, tmp_path, about, stamp, place):
+    path = real_data / "dicom" / place
+    scan, source = read_volume(path), read_source(path)
+    assert bool(source.corrected) == REAL[place]
+    # A box in the middle, and what is brightest.
+    array = (scan.array > np.quantile(scan.array, 0.97)).astype(np.uint8)
+    middle = tuple(slice(size // 4, max(size // 4 + 1, size // 2)) for size in scan.shape)
+    array[middle] = 2
+    write_rtstruct(scan.with_array(array), source, tmp_path / "o.dcm", about, stamp)
+    back, _, _ = read_rtstruct(tmp_path / "o.dcm", scan)
+    if source.corrected:
+        assert dice(back.array == 2, array == 2) > 0.97
+    else:
+        np.testing.assert_array_equal(back.array, array)
