@@ -88,7 +88,7 @@ def datasets_page() -> str:
         "A folder is recognised from what is in it; `--data FOLDER` is all that is said. Data of",
         "your own: `images/` beside `labels/`, or a table `cases.csv`; `labels.csv` (value,name)",
         "names the label values of both; their labels may be DICOM Segmentations or structure",
-        "sets. `tfseg check FOLDER` reads every case, names what is wrong and which files belong to",
+        "sets. `tfseg check FOLDER` reads every case, names what is wrong and files that are of",
         "no case; `tfseg phantom OUT --layout NAME` writes a tiny example of any layout.",
         "",
         "A label of several overlapping structures becomes one label map, in which the later",
