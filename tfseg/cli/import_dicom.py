@@ -27,8 +27,8 @@ import click
 @click.option(
     "--identify",
     is_flag=True,
-    help="Also write SeriesInstanceUIDs and the names of damaged files, which may tell who the "
-    "patient is.",
+    help="Also write SeriesInstanceUIDs, the names of damaged files, and the patient's sex, age, "
+    "weight and size: together they may tell who the patient is.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the manifest as JSON on stdout.")
 def import_dicom(

@@ -13,6 +13,7 @@ from tfseg.errors import DataError
 from tfseg.files import atomic_path, write_json
 from tfseg.io import nifti
 from tfseg.io.dicom import Stack, Tree, load, opened, scan_tree, split
+from tfseg.io.dicom.sidecar import sidecar
 
 MANIFEST = "manifest.json"
 _LABEL_CHARACTERS = 40
@@ -33,8 +34,9 @@ def convert_tree(
     """Write each volume as ``<modality>-<number>-<id>[-<label>].nii.gz``, and ``manifest.json``.
 
     The manifest lists every volume with its geometry, file and what was decided, or the rule
-    for which it was refused. It holds no data about the patient: no name, no UID, no path. The
-    ``id`` is a hash of the SeriesInstanceUID.
+    for which it was refused. How a volume was acquired stands in a JSON file beside it, see
+    :func:`tfseg.io.dicom.sidecar.sidecar`. Neither holds data about the patient: no name, no
+    UID, no path. The ``id`` is a hash of the SeriesInstanceUID.
 
     Args:
         source: folder of any depth, zip or file; files that are no DICOM are skipped.
@@ -44,7 +46,8 @@ def convert_tree(
         damaged: is told of each damaged file that is skipped, and why.
         allow_gaps: interpolate missing slices instead of refusing them.
         suv: scale PET to standardised uptake values where the header allows it.
-        identify: also write SeriesInstanceUIDs and the names of damaged files.
+        identify: also write SeriesInstanceUIDs, the names of damaged files, and the patient's
+            sex, age, weight and size.
 
     Returns:
         The manifest.
@@ -81,7 +84,9 @@ def convert_tree(
             folder.mkdir()
             names: set[str] = set()
             for stack in progress([stack for one in tree.series for stack in split(one)]):
-                entry = _convert(stack, folder, names, allow_gaps=allow_gaps, suv=suv)
+                entry = _convert(
+                    stack, folder, names, allow_gaps=allow_gaps, suv=suv, identify=identify
+                )
                 if identify:
                     entry["series_uid"] = stack.series.uid
                 manifest["converted" if entry["file"] else "refused"] += 1
@@ -111,7 +116,7 @@ def _first_damaged(tree: Tree) -> str:
 
 
 def _convert(
-    stack: Stack, folder: Path, names: set[str], *, allow_gaps: bool, suv: bool
+    stack: Stack, folder: Path, names: set[str], *, allow_gaps: bool, suv: bool, identify: bool
 ) -> dict[str, Any]:
     entry: dict[str, Any] = {
         "id": stack.series.identity,
@@ -127,11 +132,14 @@ def _convert(
     }
     try:
         loaded = load(stack, allow_gaps=allow_gaps, suv=suv)
+        first = stack.frames[0]
+        acquired = sidecar(first.header.path, first.index, identify=identify)
     except DataError as error:
         return entry | {"reason": str(error)}
     volume = loaded.volume
     name = _file_name(stack, names)
     nifti.write(volume, folder / name)
+    write_json(folder / name.replace(".nii.gz", ".json"), acquired)
     return entry | {
         "file": name,
         "decisions": list(loaded.decisions),
