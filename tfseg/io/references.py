@@ -63,7 +63,9 @@ def structure_names(path: Path) -> tuple[str, ...]:
             if kind == "SEG":
                 return tuple(segment_names(dataset).values())
             rois = dataset.get("StructureSetROISequence") or ()
-            return tuple(text(str(roi.get("ROIName") or "")) for roi in rois)
+            return tuple(
+                text(str(roi.get("ROIName") or "")) or f"ROI {int(roi.ROINumber)}" for roi in rois
+            )
         except damage() as error:
             raise DataError(f"{path}: the {kind} is damaged ({reason(error)}).") from error
 

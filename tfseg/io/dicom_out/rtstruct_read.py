@@ -89,7 +89,7 @@ def read_rtstruct(
 
     Raises:
         DataError: no such file or none of that kind; damaged, or beyond the limits; none of
-            ``names`` in it; or no contour within the image.
+            ``names`` in it; or contours, none of which lies within the image.
     """
     path = Path(path)
     remarks: list[str] = []
@@ -98,11 +98,11 @@ def read_rtstruct(
     highest = max((value for _, value in chosen), default=0)
     array = np.zeros(grid.shape, np.uint8 if highest <= 255 else np.uint16)
     _paint(array, solids, grid, path, remarks)
-    if not array.any():
+    if solids and not array.any():
         place = ", ".join(f"{number:.1f}" for number in grid.origin_mm)
         raise DataError(
             f"{path}: a contour must lie within the image of {grid.shape} voxels from ({place}) "
-            "mm; none does. The structures belong to another image, or to none."
+            "mm; none does. The structures belong to another image."
         )
     return grid.with_array(array), {value: one.name for one, value in chosen}, tuple(remarks)
 
@@ -119,8 +119,8 @@ def _parsed(path: Path, remarks: list[str]) -> list[_Structure]:
         except DataError:
             raise
         except damage() as error:
-            text = reason(error).replace(str(file), "the file")
-            raise DataError(f"{path}: the RTSTRUCT is damaged ({text}). Copy it again.") from error
+            said = reason(error).replace(str(file), "the file")
+            raise DataError(f"{path}: the RTSTRUCT is damaged ({said}). Copy it again.") from error
 
 
 def _file_of(place: Path, path: Path) -> Path:

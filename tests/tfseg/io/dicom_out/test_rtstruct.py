@@ -168,6 +168,16 @@ def test_corrected_series_come_back_nearly_the_same(write_scan, tmp_path, about,
     assert dice(back.array > 0, labels.array > 0) > 0.97
 
 
+def test_an_empty_label_map_is_a_structure_set(write_scan, tmp_path, about, stamp):
+    def nothing(shape):
+        return np.zeros(shape, np.uint8)
+
+    _, (back, names, remarks) = round_trip(write_scan(), tmp_path / "o.dcm", about, stamp, nothing)
+    assert not back.array.any()
+    assert len(names) == 3
+    assert remarks == tuple(f"{name}: it has no closed contour" for name in about.names[1:])
+
+
 def test_the_object_says_what_it_is(write_scan, tmp_path, about, stamp):
     folder = write_scan((9, 30, 31))
     labels, _ = round_trip(folder, tmp_path / "o.dcm", about, stamp, shells)
@@ -351,8 +361,8 @@ def test_what_cannot_be_written_is_refused(write_scan, tmp_path, about, stamp):
 
 
 REAL = {
-    # path below the folder of real DICOM: whether the reader corrects it
-    "brain_tumor_progression/PGBM-001/11-19-1991-FH-HEADBrain Protocols-40993/11-T1post-03326": False,
+    # pattern of a path below the folder of real DICOM: whether the reader corrects it
+    "brain_tumor_progression/PGBM-001/*/11-T1post-03326": False,  # oblique
     "udacity_TestVolumes/Study1/13_HCropVolume": False,
     "pydicom_data/eCT_Supplemental.dcm": False,  # multi-frame
     "dcm_qa_ts/In/1.dcm": False,  # mosaic
@@ -363,7 +373,7 @@ REAL = {
 @pytest.mark.filterwarnings("ignore:Invalid value for VR:UserWarning")  # of the scans themselves
 @pytest.mark.parametrize("place", REAL)
 def test_real_series_take_contours(real_data, tmp_path, about, stamp, place):
-    path = real_data / "dicom" / place
+    path = next((real_data / "dicom").glob(place))
     scan, source = read_volume(path), read_source(path)
     assert bool(source.corrected) == REAL[place]
     # A box in the middle, and what is brightest.

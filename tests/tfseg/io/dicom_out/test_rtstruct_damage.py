@@ -54,12 +54,6 @@ def shifted(dataset, axis, mm):
             contour.ContourData = list(np.round(numbers, 3).ravel())
 
 
-def all_of_type(dataset, kind):
-    for roi in dataset.ROIContourSequence:
-        for contour in roi.get("ContourSequence", ()):
-            contour.ContourGeometricType = kind
-
-
 def bent(numbers):
     return [number + (5 * (index % 6 == 2)) for index, number in enumerate(numbers)]
 
@@ -86,7 +80,6 @@ BROKEN = {
     "not in planes": (lambda d: points(d, bent), "must lie in parallel planes, within 0.2 mm"),
     "another place": (lambda d: shifted(d, 0, 900), "a contour must lie within the image"),
     "above the image": (lambda d: shifted(d, 2, 900), "a contour must lie within the image"),
-    "points only": (lambda d: all_of_type(d, "POINT"), "a contour must lie within the image"),
     "no number": (lambda d: delattr(d.StructureSetROISequence[0], "ROINumber"), "is damaged"),
     "another kind": (
         lambda d: setattr(d, "SOPClassUID", "1.2.840.10008.5.1.4.1.1.481.5"),
