@@ -127,7 +127,7 @@ def _read(
             )
         stack = Stack(np.zeros(len(frames), np.intp), 1, grid.affine, None)
     else:
-        stack = lay(path, frames)
+        stack = lay(path, frames, grid.affine)
         remarks += stack.remarks
     labels, overlap = _merged(path, dataset, frames, stack, values, half)
     if overlap:
@@ -203,14 +203,16 @@ def _frame(path: Path, own: Any, shared: Any, is_map: bool) -> SegFrame:
         raise DataError(
             f"{path}: every frame belongs to a segment from 1 to 65535; one has {segment}."
         )
-    step = numbers("PixelMeasuresSequence", "SpacingBetweenSlices", 1) or numbers(
-        "PixelMeasuresSequence", "SliceThickness", 1
+    step, thickness = (
+        numbers("PixelMeasuresSequence", keyword, 1)
+        for keyword in ("SpacingBetweenSlices", "SliceThickness")
     )
     return SegFrame(
         position=numbers("PlanePositionSequence", "ImagePositionPatient", 3),
         orientation=numbers("PlaneOrientationSequence", "ImageOrientationPatient", 6),
         spacing=numbers("PixelMeasuresSequence", "PixelSpacing", 2),
         step_mm=abs(step[0]) or None if step else None,
+        thickness_mm=abs(thickness[0]) or None if thickness else None,
         segment=0 if is_map or segment is None else int(segment[0]),
     )
 

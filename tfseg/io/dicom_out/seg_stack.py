@@ -31,7 +31,8 @@ class SegFrame:
         position: LPS mm of the centre of its first pixel, or ``None``.
         orientation: direction of a row, then of a column; or ``None``.
         spacing: mm between rows, between columns; or ``None``.
-        step_mm: SpacingBetweenSlices or SliceThickness, or ``None``.
+        step_mm: SpacingBetweenSlices, or ``None``.
+        thickness_mm: SliceThickness, or ``None``.
         segment: its number; 0 where the pixels are segment numbers.
     """
 
@@ -39,6 +40,7 @@ class SegFrame:
     orientation: tuple[float, ...] | None
     spacing: tuple[float, ...] | None
     step_mm: float | None
+    thickness_mm: float | None
     segment: int
 
 
@@ -62,12 +64,13 @@ class Stack:
     remarks: tuple[str, ...] = ()
 
 
-def lay(path: Path, frames: list[SegFrame]) -> Stack:
+def lay(path: Path, frames: list[SegFrame], image: Affine) -> Stack:
     """Lay frames into a stack.
 
     Args:
         path: the file, for messages.
         frames: in any order, several at one place.
+        image: affine of the image they belong to: a lone plane is no thicker than its slices.
 
     Raises:
         DataError: a frame without a place, several orientations or spacings, or positions that
@@ -117,7 +120,9 @@ def lay(path: Path, frames: list[SegFrame]) -> Stack:
             f"{path}: the positions of the frames must lie on one line; one is {stray:.3g} mm away."
         )
     if len(levels) == 1:
-        affine[:3, 0] = normal * (first.step_mm or 1.0)
+        slices_mm = float(np.abs(normal @ image[:3, :3]).max())
+        step = first.step_mm or min(first.thickness_mm or slices_mm, slices_mm)
+        affine[:3, 0] = normal * step
         return Stack(where, 1, affine, None)
     count, planes, said = _regular(levels, first.step_mm)
     affine[:3, 0] = whole / (count - 1)

@@ -146,6 +146,24 @@ def test_what_others_wrote_is_read_as_pydicom_has_it(real_data: Path, name):
     assert drawn
 
 
+@pytest.mark.parametrize("thickness", [1, 3, 9, None])
+def test_a_lone_plane_fills_its_own_slice_only(write_scan, tmp_path, about, stamp, thickness):
+    folder = write_scan()  # 4 mm apart
+    scan = read_volume(folder)
+    array = np.zeros(scan.shape, np.uint8)
+    array[2, 1:4, 2:6] = 1
+    path = tmp_path / "seg.dcm"
+    write_seg(scan.with_array(array), read_source(folder), path, about, stamp)
+
+    def say_thickness_alone(dataset):
+        measures = dataset.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
+        del measures.SpacingBetweenSlices
+        measures.SliceThickness = thickness
+
+    back, _, _ = read_seg(changed(path, say_thickness_alone), scan)
+    np.testing.assert_array_equal(back.array, array)
+
+
 def no_groups(dataset):
     del dataset.PerFrameFunctionalGroupsSequence
 
