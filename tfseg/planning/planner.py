@@ -81,22 +81,30 @@ def make_plan(dataset: Dataset, fingerprint: Fingerprint, budget: Budget, dims: 
     return Plan.parse(document, f"the plan for {dataset.name}")
 
 
-def network_options(fields: Collection[str], plan: Plan, budget: Budget) -> dict[str, Any]:
+def network_options(
+    fields: Collection[str], plan: Plan, budget: Budget, depth: int | None = None
+) -> dict[str, Any]:
     """Return the options that fit a network to the plan; the user's own override them.
 
     Args:
         fields: names of the options that the network has.
         plan: of the data.
         budget: of the machine.
+        depth: that the user chose. A lesser one takes the first of the poolings that fit the
+            plan; for a greater one there is no room, and the network's own are left.
     """
     strides = _pooling(plan)
-    fitting = {
+    if depth is not None:
+        strides = strides[: depth - 1] if 2 <= depth <= len(strides) + 1 else ()
+    fitting: dict[str, Any] = {
         "base_filters": budget.base_filters,
         "depth": len(strides) + 1,
         "strides": strides,
     }
     if "strides" not in fields:  # its depth is not a number of poolings that fit the patch
         fitting.pop("depth")
+    elif not strides:
+        fitting = {"base_filters": budget.base_filters}
     return {name: value for name, value in fitting.items() if name in fields}
 
 

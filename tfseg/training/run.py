@@ -82,7 +82,9 @@ def plan_run(
             "Make a plan for this data set: tfseg plan."
         )
     fields = set(type(model_config(config.model)).model_fields)
-    options = {**network_options(fields, plan, budget), **config.options}
+    depth = config.options.get("depth")
+    chosen = depth if isinstance(depth, int) else None
+    options = {**network_options(fields, plan, budget, chosen), **config.options}
     if config.options.get("faithful"):
         options = config.options
     network = model_config(config.model, **options)

@@ -162,6 +162,18 @@ def test_pooling_by_hand(patch, spacing, strides):
     assert options["depth"] == len(strides) + 1
 
 
+@pytest.mark.parametrize(
+    ("depth", "strides"),
+    [(2, [(1, 2, 2)]), (4, [(1, 2, 2), (1, 2, 2), (2, 2, 2)]), (6, None), (1, None)],
+)
+def test_a_depth_that_is_chosen_takes_the_first_poolings_that_fit(depth, strides):
+    plan = plan_of((16, 96, 96), (5, 0.8, 0.8))  # four poolings fit
+    options = network_options(UNET, plan, Budget.cpu(), depth)
+    assert options.get("strides") == (None if strides is None else tuple(strides))
+    assert options.get("depth") == (None if strides is None else depth)
+    assert options["base_filters"] == Budget.cpu().base_filters
+
+
 @settings(deadline=None, max_examples=12)
 @given(
     st.sampled_from([2, 3]).flatmap(
