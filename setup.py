@@ -50,6 +50,7 @@ setup(
     package_data={"tfseg": ["py.typed", "report/*.html", "models/*.json"]},
     install_requires=[
         "click>=8.1",
+        "contourpy>=1.2",
         "grpcio>=1.66",
         "h5py>=3.10",
         "highdicom>=0.28,<0.29",
