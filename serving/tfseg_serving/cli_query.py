@@ -139,6 +139,8 @@ def query(
     patient's name, number and study, as DICOM requires to file it. The server sees voxels and
     their spacing only.
     """
+    import os
+
     from tfseg.cli.console import note, print_json, share_bar
     from tfseg.errors import ConfigError, TfsegError
     from tfseg.io import volume_suffix
@@ -147,6 +149,8 @@ def query(
     from tfseg_serving.client import Client, Retries, Segmenter, in_order, read_manifest
     from tfseg_serving.query_work import QueryWork, about_model, refuse_shared_reports
 
+    # gRPC tells the screen of connections that a server closes; errors are told here.
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     if out.is_file() and not volume_suffix(out):
         raise ConfigError(f"-o must be a folder, or a file of a known format; got {out}.")
     output = Output(format_name, seg_type, codes, report)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -253,6 +254,7 @@ class KServeServer:
         self.session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
         self.under_way = self.most = 0
         self.lock = threading.Lock()
+        self.served = threading.Semaphore(0)
 
     def run(self, image: np.ndarray) -> np.ndarray:
         with self.lock:
@@ -261,6 +263,7 @@ class KServeServer:
         answer = self.session.run(None, {"image": image})[0]
         with self.lock:
             self.under_way -= 1
+        self.served.release()
         return answer
 
     def knows(self, name: str, version: str) -> bool:
@@ -425,6 +428,41 @@ def test_patches_under_way_are_bounded(server, artifact: Path, tmp_path: Path) -
     assert run(["query", *scans, *arguments, "--jobs", "2", "--at-once", "2"]) == 0
     assert 1 <= answers.most <= 4
     assert len(list((tmp_path / "out").iterdir())) == 3
+
+
+def test_a_server_that_restarts_in_the_middle(artifact: Path, tmp_path: Path) -> None:
+    answers = KServeServer(artifact / "model.onnx")
+    options = [("grpc.so_reuseport", 1)]  # the second is bound while the first still closes
+
+    def start(port: int) -> tuple[grpc.Server, int]:
+        front = grpc.server(ThreadPoolExecutor(4), handlers=(_Grpc(answers),), options=options)
+        bound = front.add_insecure_port(f"127.0.0.1:{port}")
+        front.start()
+        return front, bound
+
+    first, port = start(0)
+    later: list[grpc.Server] = []
+
+    def restart() -> None:
+        for _ in range(10):  # patches
+            assert answers.served.acquire(timeout=30)
+        first.stop(None).wait(30)
+        time.sleep(0.2)
+        later.append(start(port)[0])
+
+    restarting = threading.Thread(target=restart)
+    restarting.start()
+    scan, near, far = _scan(tmp_path), tmp_path / "near.nii.gz", tmp_path / "far.nii.gz"
+    arguments = ["--url", f"grpc://127.0.0.1:{port}", "--protocol", "kserve", "--name", "unet"]
+    arguments += ["--manifest", str(artifact), "--retries", "8", "-o", str(far)]
+    assert run(["query", str(scan), *arguments]) == 0
+    restarting.join(30)
+    assert len(later) == 1
+    later[0].stop(None)
+    assert run(["predict", str(artifact), str(scan), "-o", str(near)]) == 0
+    np.testing.assert_array_equal(
+        np.asarray(nib.load(far).dataobj), np.asarray(nib.load(near).dataobj)
+    )
 
 
 @pytest.mark.parametrize("kind", ["grpc", "http"])

@@ -45,6 +45,7 @@ class GrpcTransport:
         import grpc
 
         self._grpc = grpc
+        self._closed = False
         options = {
             # gRPC's own default of 4 MiB is less than one CT slab.
             "grpc.max_send_message_length": -1,
@@ -83,12 +84,15 @@ class GrpcTransport:
             code, details = Code(error.code().value[0]), error.details() or ""
             if code is Code.UNAVAILABLE and "handshake" in details.lower():
                 code = Code.UNAUTHENTICATED
+            elif code is Code.CANCELLED and not self._closed:
+                code = Code.UNAVAILABLE  # by a server that stops
             elif code is Code.DEADLINE_EXCEEDED:
                 details = ""  # the deadline is this side's, whoever noticed it first
             raise StatusError(code, details) from error
 
     def close(self) -> None:
         """Close the channel; calls under way are cancelled."""
+        self._closed = True
         self._channel.close()
 
 
