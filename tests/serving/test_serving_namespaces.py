@@ -9,7 +9,9 @@ import pytest
 from tfseg_serving import client, json_tensor, wire
 
 
-@pytest.mark.parametrize("package", [wire, json_tensor, client], ids=lambda package: package.__name__)
+@pytest.mark.parametrize(
+    "package", [wire, json_tensor, client], ids=lambda package: package.__name__
+)
 def test_all_is_exact(package):
     public = {
         name
