@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from tfseg.io.dicom.damage import lenient
+from tfseg.io.dicom.damage import damage, lenient
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -22,7 +22,7 @@ _TYPE_2 = (
 )  # fmt: skip
 _OTHERS = (
     "StudyInstanceUID", "StudyDescription", "PatientIdentityRemoved", "DeidentificationMethod",
-    "DeidentificationMethodCodeSequence", "FrameOfReferenceUID", "TimezoneOffsetFromUTC",
+    "FrameOfReferenceUID", "TimezoneOffsetFromUTC",
     "ClinicalTrialSponsorName", "ClinicalTrialProtocolID", "ClinicalTrialProtocolName",
     "ClinicalTrialSiteID", "ClinicalTrialSiteName", "ClinicalTrialSubjectID",
     "ClinicalTrialSubjectReadingID", "ClinicalTrialTimePointID",
@@ -99,10 +99,28 @@ def identity(header: Dataset) -> Dataset:
                 continue
             # As text: a name keeps the bytes of its own character set otherwise.
             setattr(result, keyword, str(value) if keyword.endswith("Name") else value)
+        if methods := _codes(header, "DeidentificationMethodCodeSequence"):
+            result.DeidentificationMethodCodeSequence = methods
         if not result.get("FrameOfReferenceUID"):
             series = str(header.SeriesInstanceUID)
             result.FrameOfReferenceUID = generate_uid(entropy_srcs=["frame of reference", series])
     return result
+
+
+def _codes(header: Dataset, keyword: str) -> list[Dataset]:
+    """Return a sequence of codes anew, of what a code is made of alone; empty if damaged."""
+    from pydicom import Dataset
+
+    codes = []
+    try:
+        for item in header.get(keyword) or ():
+            code = Dataset()
+            for part in ("CodeValue", "CodingSchemeDesignator", "CodeMeaning"):
+                setattr(code, part, text(str(item.get(part) or "")))
+            codes.append(code)
+    except damage():
+        return []
+    return codes
 
 
 def _is_malformed(keyword: str, value: object) -> bool:

@@ -343,6 +343,21 @@ def test_a_source_without_identifiers_is_refused(write_scan, keyword):
         read_source(folder)
 
 
+def test_the_method_of_anonymisation_is_kept_without_more(write_scan, tmp_path, about, stamp):
+    method = Dataset()
+    method.CodeValue, method.CodingSchemeDesignator = "113100", "DCM"
+    method.CodeMeaning = "Basic Application Confidentiality Profile"
+    method.add_new(0x00091010, "LO", "a private thing")
+    folder = write_scan(
+        PatientIdentityRemoved="YES", DeidentificationMethodCodeSequence=Sequence([method])
+    )
+    round_trip(folder, tmp_path / "o.dcm", about, stamp)
+    made = pydicom.dcmread(tmp_path / "o.dcm")
+    assert made.PatientIdentityRemoved == "YES"
+    assert made.DeidentificationMethodCodeSequence[0].CodeValue == "113100"
+    assert not any(element.tag.is_private for element in made.iterall())
+
+
 def test_nobody_hears_the_patients_name(write_scan, tmp_path, about, stamp, caplog, capfd):
     # A name without ^ is remarked on by libraries.
     folder = write_scan(PatientName="Secret Person", PatientID="secret-id")
