@@ -36,6 +36,8 @@ bench: $(READY) ## speed against named peers, where they are installed
 
 fuzz: $(READY) ## damaged DICOM files: none may crash, hang or fill the memory
 	$(BIN)/python tests/fuzz/fuzz_dicom.py --inputs 200000 --seed 10
+	$(BIN)/python tests/fuzz/fuzz_dicom.py --reader labels --inputs 50000 --seed 10
+	$(BIN)/python tests/fuzz/fuzz_dicom.py --reader results --inputs 50000 --seed 10
 
 format: $(READY)
 	$(BIN)/ruff format .
