@@ -226,6 +226,15 @@ def test_patches_of_one_volume_go_to_one_version(tmp_path: Path) -> None:
             segmenter(read_volume(scan))
 
 
+@pytest.fixture
+def hears_ctrl_c():
+    """What a shell starts in the background ignores SIGINT, and so do its tests."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("hears_ctrl_c")
 @pytest.mark.parametrize("transport", ["grpc_url", "rest_url"])
 def test_ctrl_c_leaves_at_once_and_leaves_nothing(
     serve, tmp_path: Path, capsys, transport: str
