@@ -242,7 +242,7 @@ def main() -> None:
             alone = [throughput(model, server) for model in (conv, flat)]
         parameters = Path(folder) / "batching.config"
         parameters.write_text(
-            f"max_batch_size {{ value: {THREADS} }} batch_timeout_micros {{ value: 1000 }} "
+            f"max_batch_size {{ value: {THREADS} }} batch_timeout_micros {{ value: 10000 }} "
             "num_batch_threads { value: 2 }"
         )
         flags = ("--batching", "--batching-parameters", str(parameters))

@@ -26,6 +26,7 @@ from tensorflow_serving.apis import (
 from tfseg.errors import ConfigError
 from tfseg_serving import wire
 from tfseg_serving.config import models_from_list
+from tfseg_serving.client.transports import WIDE
 from tfseg_serving.core import Core, Ticket
 from tfseg_serving.health import MAX_WATCHERS, Health
 from tfseg_serving.ports import port_in_use
@@ -92,6 +93,7 @@ class GrpcFront:
             "grpc.max_receive_message_length": options.max_request_bytes,
             "grpc.max_send_message_length": -1,
             "grpc.so_reuseport": 0,
+            **WIDE,
             **options.channel_arguments,
         }
         self._server = grpc.server(
