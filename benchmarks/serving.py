@@ -187,18 +187,18 @@ def memory(model: Path, server: Running, requests: int) -> None:
 
 
 def save_network(folder: Path, shape: tuple[int, ...], **options: Any) -> None:
-    """Write a U-Net with the signature that exports have for windows, its weights as drawn."""
+    """Write a U-Net for one structure with the signature of windows, its weights as drawn."""
     import keras
     import tensorflow as tf
 
     from tfseg.models import build
 
     keras.utils.set_random_seed(0)
-    network = build("unet", shape, 2, deep_supervision=False, **options)
+    network = build("unet", shape, 1, deep_supervision=False, **options)
     root = tf.Module()
     root.weights = [variable.value for variable in network.variables]
     root.run = tf.function(
-        lambda image: {"probabilities": tf.nn.softmax(network(image, training=False))},
+        lambda image: {"probabilities": tf.sigmoid(network(image, training=False))},
         input_signature=[tf.TensorSpec((None, *shape), tf.float32, "image")],
     )
     tf.saved_model.save(root, str(folder), {"serving_default": root.run})

@@ -91,7 +91,7 @@ def test_arrays_beside_other_things(small_runs) -> None:
 def test_a_large_array_is_read_in_bulk(monkeypatch) -> None:
     value = np.random.default_rng(3).normal(size=(2, 30, 40, 10, 1)).astype(np.float32)
     body = json.dumps({"inputs": value.tolist()}).encode()
-    monkeypatch.setattr(numbers.np, "fromstring", _counted := _Counted(numbers.np.fromstring))
+    monkeypatch.setattr(numbers.orjson, "loads", _counted := _Counted(numbers.orjson.loads))
     _, _, arrays = json_tensor.parse_predict_request(body, lambda _: INFOS["DT_FLOAT"])
     np.testing.assert_array_equal(arrays["x"], value)
     assert _counted.calls > 1  # in several pieces

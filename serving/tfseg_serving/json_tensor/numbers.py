@@ -12,12 +12,12 @@ which finds the words for it.
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
 MIN_BYTES = 1 << 16
@@ -138,12 +138,10 @@ def _read_piece(text: bytes, first: bool) -> NDArray[np.float64] | None:
     if not _is_plain(np.frombuffer(text if first else b"," + text, np.uint8)):
         return None
     plain = text.rstrip(_SPACES).removesuffix(b",").translate(_BLANK_BRACKETS)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        try:
-            values = np.fromstring(plain.decode("ascii"), np.float64, sep=",")
-        except (ValueError, DeprecationWarning):
-            return None
+    try:
+        values = np.array(orjson.loads(b"[" + plain + b"]"), np.float64)
+    except (ValueError, OverflowError):
+        return None
     return values if len(values) == plain.count(b",") + 1 else None
 
 
