@@ -66,6 +66,13 @@ def test_each_slice_has_its_own_slope_as_in_pet(write_series: Write) -> None:
     np.testing.assert_allclose(read_volume(folder).array, expected)
 
 
+@pytest.mark.parametrize(("slope", "intercept"), [("1e30", 0), (1, "-1e30"), (0, 0)])
+def test_rescaling_beyond_float32_is_refused(write_series, slope, intercept) -> None:
+    folder = write_series(ARRAY, RescaleSlope=slope, RescaleIntercept=intercept)[0].parent
+    with pytest.raises(DataError, match="must be numbers of at most 1e\\+25, and the slope not 0"):
+        read_volume(folder)
+
+
 def test_unsigned_12_bit_values_and_monochrome1(write_series: Write) -> None:
     stored = (ARRAY.astype(np.int32) + 1000).astype(np.uint16)
     kind = {"BitsStored": 12, "HighBit": 11, "PhotometricInterpretation": "MONOCHROME1"}

@@ -483,8 +483,18 @@ def test_damaged_mosaics(write_series: Write, change: Callable[[Dataset], None],
         read_volume(rewrite(paths, change))
 
 
+def test_a_mosaic_does_not_reach_beyond_numbers(write_series: Write) -> None:
+    paths = write_series(
+        mosaic(ARRAY, 3),
+        ImageType=["ORIGINAL", "PRIMARY", "M", "MOSAIC"],
+        SpacingBetweenSlices="1e308",
+    )
+    with pytest.raises(DataError, match=r"PixelSpacing above 0 and at most 1e\+06; got 1e\+308"):
+        read_volume(rewrite(paths, add_csa(6, ["0", "0", "1"])))
+
+
 def test_a_mosaic_does_not_guess_the_distance_of_its_slices(write_series: Write) -> None:
     # SliceThickness is there, and says nothing about the gap between slices.
     paths = write_series(mosaic(ARRAY, 3), ImageType=["ORIGINAL", "PRIMARY", "M", "MOSAIC"])
-    with pytest.raises(DataError, match="needs SpacingBetweenSlices above 0"):
+    with pytest.raises(DataError, match="needs SpacingBetweenSlices and PixelSpacing above 0"):
         read_volume(rewrite(paths, add_csa(6, ["0", "0", "1"])))

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from tfseg.errors import DataError
 from tfseg.io.dicom.damage import damage, reason
 from tfseg.io.dicom.elements import sequences
-from tfseg.io.dicom.frames import Box, Frame
+from tfseg.io.dicom.frames import FURTHEST_MM, Box, Frame
 
 _CREATOR = "SIEMENS CSA HEADER"
 _GROUP = 0x0029
@@ -58,13 +58,16 @@ def tiles_of(sheet: Frame) -> tuple[Frame, ...]:
     if normal @ toward < 0:
         normal = -normal
     between_rows, between_columns = sheet.spacing
+    if not all(0 < size <= FURTHEST_MM for size in (step, *sheet.spacing)):
+        raise DataError(
+            f"{header.name} is a mosaic and needs SpacingBetweenSlices and PixelSpacing above 0 "
+            f"and at most {FURTHEST_MM:g}; got {step:g} and {sheet.spacing}."
+        )
     corner = (
         np.array(sheet.position)
         + row * between_columns * (header.columns - columns) / 2
         + column * between_rows * (header.rows - rows) / 2
     )
-    if not step > 0:
-        raise DataError(f"{header.name} is a mosaic and needs SpacingBetweenSlices above 0.")
     return tuple(
         Frame(
             header=header,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +26,8 @@ _NATIVE = frozenset((IMPLICIT, EXPLICIT, BIG_ENDIAN, DEFLATED))
 _COMPLAINTS = ("Corrupt JPEG", "Premature end", "premature end", "inconsistent", "Failed to")
 # How pydicom 3.0 puts it that GDCM returned nothing.
 _GDCM_FAILS = "'NoneType' object has no attribute 'encode'"
+
+_LARGEST = 1e25  # times 32 bits: still a float32
 
 _Plane = NDArray[Any]
 _Numbered = list[tuple[int, Frame]]
@@ -104,9 +105,10 @@ def _check_stored(frame: Frame, first: Header, what: str) -> None:
             f"{what}: slices must be stored alike; {header.name} has {stored_dtype(header)} "
             f"pixels, {first.name} {stored_dtype(first)}."
         )
-    if not (math.isfinite(frame.slope) and math.isfinite(frame.intercept) and frame.slope):
+    if not (0 < abs(frame.slope) <= _LARGEST and abs(frame.intercept) <= _LARGEST):
         raise DataError(
-            f"{what}: RescaleSlope and RescaleIntercept must be finite and the slope not 0; "
+            f"{what}: RescaleSlope and RescaleIntercept must be numbers of at most {_LARGEST:g}, "
+            "and the slope not 0; "
             f"{frame.name} has {frame.slope:g} and {frame.intercept:g}."
         )
 
