@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import gc
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -21,6 +22,18 @@ _WHOLE = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint6
 _QUICK = frozenset(("float32", "float64", "bool", *_WHOLE))
 
 
+@contextlib.contextmanager
+def _no_collection() -> Iterator[None]:
+    """Keep the garbage collector from going through a million lists while they are made."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
 def parsed(body: bytes) -> Any:
     """Read a server's JSON.
 
@@ -28,7 +41,7 @@ def parsed(body: bytes) -> Any:
         ValueError: it is none.
     """
     # Python's own reads the rest: NaN and Infinity, which TF-Serving writes.
-    with contextlib.suppress(orjson.JSONDecodeError):
+    with contextlib.suppress(orjson.JSONDecodeError), _no_collection():
         return orjson.loads(body)
     try:
         return json.loads(body)
