@@ -158,10 +158,10 @@ def _read_tumour(case: Case) -> Volume:
 def example_lung(root: Path, cases: int, rng: np.random.Generator) -> None:
     """Write series with a structure set, every second one with a Segmentation."""
     from tfseg.io.dicom_out.about import About
-    from tfseg.io.dicom_out.common import Stamp
     from tfseg.io.dicom_out.rtstruct import write_rtstruct
     from tfseg.io.dicom_out.seg import write_seg
     from tfseg.io.dicom_out.sources import read_source
+    from tfseg.io.dicom_out.stamp import Stamp
 
     colours = ((0, 0, 0), (200, 60, 60))
     for number in range(1, cases + 1):

@@ -153,7 +153,7 @@ def write_labels(
         raise ConfigError(
             f"{output.format_name} needs the source series, and probabilities if fractional."
         )
-    from tfseg.io.dicom_out.common import Stamp
+    from tfseg.io.dicom_out.stamp import Stamp
 
     stamp = Stamp.now(
         str(source.slices[0].header.SeriesInstanceUID), about.digest, labels.array.tobytes()

@@ -43,8 +43,8 @@ def structure_names(path: Path) -> tuple[str, ...]:
 
     from tfseg.io.dicom import opened, scan_tree
     from tfseg.io.dicom.damage import damage, lenient, reason
-    from tfseg.io.dicom_out.common import text
     from tfseg.io.dicom_out.seg_read import segment_names
+    from tfseg.io.dicom_out.stamp import text
 
     kind = object_kind(path)
     with opened(path) as place, lenient():

@@ -15,10 +15,10 @@ from tfseg.datasets import open_dataset
 from tfseg.datasets.phantom.series import write_ct_series
 from tfseg.io import read_volume, write_volume
 from tfseg.io.dicom_out.about import About
-from tfseg.io.dicom_out.common import Stamp
 from tfseg.io.dicom_out.rtstruct import write_rtstruct
 from tfseg.io.dicom_out.seg import write_seg
 from tfseg.io.dicom_out.sources import read_source
+from tfseg.io.dicom_out.stamp import Stamp
 from tfseg.volume import Volume
 
 

@@ -26,7 +26,9 @@ from tfseg.geometry import Affine, direction_of, spacing_of
 from tfseg.io.dicom.damage import lenient
 from tfseg.io.dicom_out.about import About
 from tfseg.io.dicom_out.codes import Code
-from tfseg.io.dicom_out.common import (
+from tfseg.io.dicom_out.contours import trace
+from tfseg.io.dicom_out.sources import Slice, Source
+from tfseg.io.dicom_out.stamp import (
     CHARACTER_SET,
     MANUFACTURER,
     Stamp,
@@ -34,8 +36,6 @@ from tfseg.io.dicom_out.common import (
     series_number,
     text,
 )
-from tfseg.io.dicom_out.contours import trace
-from tfseg.io.dicom_out.sources import Slice, Source
 from tfseg.volume import Volume
 
 if TYPE_CHECKING:

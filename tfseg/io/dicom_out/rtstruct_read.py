@@ -22,9 +22,9 @@ from tfseg.errors import DataError
 from tfseg.io.dicom import opened, scan_tree
 from tfseg.io.dicom.damage import damage, lenient, reason
 from tfseg.io.dicom.frames import FURTHEST_MM
-from tfseg.io.dicom_out.common import text
 from tfseg.io.dicom_out.rtstruct import STORAGE
 from tfseg.io.dicom_out.solid import Slabs, Stack, slabs_of, smallest_step, stack_of, voxels
+from tfseg.io.dicom_out.stamp import text
 from tfseg.volume import Volume
 
 if TYPE_CHECKING:

@@ -23,7 +23,8 @@ from tfseg.io.dicom.damage import damage, lenient, reason
 from tfseg.io.dicom_out import SEG_TYPES
 from tfseg.io.dicom_out.about import About
 from tfseg.io.dicom_out.codes import Code
-from tfseg.io.dicom_out.common import (
+from tfseg.io.dicom_out.sources import Slice, Source
+from tfseg.io.dicom_out.stamp import (
     CHARACTER_SET,
     MANUFACTURER,
     Stamp,
@@ -31,7 +32,6 @@ from tfseg.io.dicom_out.common import (
     series_number,
     text,
 )
-from tfseg.io.dicom_out.sources import Slice, Source
 from tfseg.volume import Volume
 
 if TYPE_CHECKING:

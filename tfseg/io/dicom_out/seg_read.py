@@ -19,9 +19,9 @@ from tfseg.errors import DataError
 from tfseg.io.dicom import opened, scan_tree
 from tfseg.io.dicom.damage import damage, lenient, reason
 from tfseg.io.dicom.frames import FURTHEST_MM
-from tfseg.io.dicom_out.common import text
 from tfseg.io.dicom_out.nearest import nearest
 from tfseg.io.dicom_out.seg_stack import SegFrame, Stack, lay
+from tfseg.io.dicom_out.stamp import text
 from tfseg.volume import Volume
 
 if TYPE_CHECKING:

@@ -20,7 +20,8 @@ from tfseg.files import atomic_path
 from tfseg.io.dicom.damage import damage, lenient, reason
 from tfseg.io.dicom_out.about import About
 from tfseg.io.dicom_out.codes import Code
-from tfseg.io.dicom_out.common import (
+from tfseg.io.dicom_out.sources import Source
+from tfseg.io.dicom_out.stamp import (
     CHARACTER_SET,
     MANUFACTURER,
     Stamp,
@@ -28,7 +29,6 @@ from tfseg.io.dicom_out.common import (
     series_number,
     text,
 )
-from tfseg.io.dicom_out.sources import Source
 from tfseg.volume import Volume
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 from pydicom.valuerep import format_number_as_ds
 
 from tfseg.io.dicom_out.about import About
-from tfseg.io.dicom_out.common import Stamp
+from tfseg.io.dicom_out.stamp import Stamp
 
 AXIAL = ((1.0, 0, 0), (0, 1.0, 0))
 SPACING = (0.5, 0.75)  # between rows, between columns
