@@ -25,7 +25,7 @@ from tensorflow_serving.apis import (
 
 from tfseg.errors import ConfigError
 from tfseg_serving import wire
-from tfseg_serving.client.transports import WIDE
+from tfseg_serving.channels import WIDE
 from tfseg_serving.config import models_from_list
 from tfseg_serving.core import Core, Ticket
 from tfseg_serving.health import MAX_WATCHERS, Health

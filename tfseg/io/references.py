@@ -41,25 +41,19 @@ def structure_names(path: Path) -> tuple[str, ...]:
     """
     import pydicom
 
-    from tfseg.io.dicom import opened, scan_tree
+    from tfseg.io.dicom import opened
     from tfseg.io.dicom.damage import damage, lenient, reason
+    from tfseg.io.dicom_out.one_file import one_file
     from tfseg.io.dicom_out.seg_read import segment_names
     from tfseg.io.dicom_out.stamp import text
 
     kind = object_kind(path)
+    if not kind:
+        raise DataError(f"{path}: a Segmentation or a structure set is needed; there is none.")
     with opened(path) as place, lenient():
-        files = [
-            header.path
-            for series in scan_tree(place).series
-            if series.modality == kind
-            for header in series.headers
-        ]
-        if not kind or len(files) != 1:
-            raise DataError(
-                f"{path}: one Segmentation or structure set is needed; there are {len(files)}."
-            )
+        file = one_file(place, path, kind)
         try:
-            dataset = pydicom.dcmread(files[0], stop_before_pixels=True, force=True)
+            dataset = pydicom.dcmread(file, stop_before_pixels=True, force=True)
             if kind == "SEG":
                 return tuple(segment_names(dataset).values())
             rois = dataset.get("StructureSetROISequence") or ()

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tfseg.errors import ServerError
+from tfseg_serving.channels import WIDE
 from tfseg_serving.status import Code, StatusError
 
 _READ = 1 << 20
@@ -25,9 +26,6 @@ _READ = 1 << 20
 _HTTP_CODES = {code.http: code for code in reversed(Code)} | {502: Code.UNAVAILABLE}
 
 Body = Sequence[bytes | memoryview]
-
-# Volumes are many megabytes: gRPC's 64 KiB a window and 16 KiB a frame would halve their speed.
-WIDE = {"grpc.http2.lookahead_bytes": 16 << 20, "grpc.http2.max_frame_size": 1 << 20}
 
 
 def authority(host: str, port: int) -> str:

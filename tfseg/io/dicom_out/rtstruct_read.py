@@ -19,9 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfseg.errors import DataError
-from tfseg.io.dicom import opened, scan_tree
+from tfseg.io.dicom import opened
 from tfseg.io.dicom.damage import damage, lenient, reason
 from tfseg.io.dicom.frames import FURTHEST_MM
+from tfseg.io.dicom_out.one_file import one_file
 from tfseg.io.dicom_out.rtstruct import STORAGE
 from tfseg.io.dicom_out.solid import Slabs, Stack, slabs_of, smallest_step, stack_of, voxels
 from tfseg.io.dicom_out.stamp import text
@@ -110,7 +111,7 @@ def read_rtstruct(
 def _parsed(path: Path, remarks: list[str]) -> list[_Structure]:
     """Read the file."""
     with opened(path) as place, lenient():
-        file = _file_of(place, path)
+        file = one_file(place, path, "RTSTRUCT")
         size = file.stat().st_size
         if size > _MOST_BYTES:
             raise DataError(f"{path}: an RTSTRUCT has at most {_MOST_BYTES} bytes; got {size}.")
@@ -121,22 +122,6 @@ def _parsed(path: Path, remarks: list[str]) -> list[_Structure]:
         except damage() as error:
             said = reason(error).replace(str(file), "the file")
             raise DataError(f"{path}: the RTSTRUCT is damaged ({said}). Copy it again.") from error
-
-
-def _file_of(place: Path, path: Path) -> Path:
-    if place.is_file():
-        return place
-    files = [
-        header.path
-        for series in scan_tree(place).series
-        if series.modality == "RTSTRUCT"
-        for header in series.headers
-    ]
-    if len(files) != 1:
-        raise DataError(
-            f"{path}: one RTSTRUCT file is needed; the folder holds {len(files)}. Name the file."
-        )
-    return files[0]
 
 
 def _dataset(file: Path, path: Path) -> Dataset:

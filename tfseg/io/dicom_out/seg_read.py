@@ -16,10 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfseg.errors import DataError
-from tfseg.io.dicom import opened, scan_tree
+from tfseg.io.dicom import opened
 from tfseg.io.dicom.damage import damage, lenient, reason
 from tfseg.io.dicom.frames import FURTHEST_MM
 from tfseg.io.dicom_out.nearest import nearest
+from tfseg.io.dicom_out.one_file import one_file
 from tfseg.io.dicom_out.seg_stack import SegFrame, Stack, lay
 from tfseg.io.dicom_out.stamp import text
 from tfseg.volume import Volume
@@ -58,37 +59,11 @@ def read_seg(
     path = Path(path)
     with opened(path) as place, lenient():
         try:
-            return _read(path, seg_file(place, path), grid, names)
+            return _read(path, one_file(place, path, "SEG"), grid, names)
         except DataError:
             raise
         except damage() as error:
             raise DataError(f"{path}: the Segmentation is damaged ({reason(error)}).") from error
-
-
-def seg_file(place: Path, path: Path) -> Path:
-    """Return the one SEG at a place, a file or folder.
-
-    Args:
-        place: where to look.
-        path: what messages call it.
-
-    Raises:
-        DataError: there is none, or several.
-    """
-    if place.is_file():
-        return place
-    files = [
-        header.path
-        for series in scan_tree(place).series
-        if series.modality == "SEG"
-        for header in series.headers
-    ]
-    if len(files) != 1:
-        raise DataError(
-            f"{path}: one Segmentation file is needed; the folder holds {len(files)}. Name "
-            "the file."
-        )
-    return files[0]
 
 
 def segment_names(dataset: Dataset) -> dict[int, str]:
