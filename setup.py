@@ -68,6 +68,7 @@ setup(
         "protobuf>=5.28",
         "pydantic>=2.9",
         "pydicom>=3.0",
+        "pyjpegls>=1.5",
         "python-gdcm>=3.0.24",
         "rich>=13.7",
         "scipy>=1.13",

@@ -13,7 +13,7 @@ import struct
 from tfseg.io.dicom.frames import Header
 
 _JPEG = frozenset(f"1.2.840.10008.1.2.4.{number}" for number in (50, 51, 57, 70))
-_JPEG_LS = frozenset(f"1.2.840.10008.1.2.4.{number}" for number in (80, 81))
+JPEG_LS = frozenset(f"1.2.840.10008.1.2.4.{number}" for number in (80, 81))
 _JPEG_2000 = frozenset(
     f"1.2.840.10008.1.2.4.{number}" for number in (90, 91, 92, 93, 201, 202, 203)
 )
@@ -29,8 +29,8 @@ def checked(stream: bytes, header: Header) -> bytes:
         ValueError: its header is damaged, or says another size than the file's elements.
         struct.error: it is cut off.
     """
-    if header.syntax in _JPEG or header.syntax in _JPEG_LS:
-        return _jpeg(stream, header, keep_all=header.syntax in _JPEG_LS)
+    if header.syntax in _JPEG or header.syntax in JPEG_LS:
+        return _jpeg(stream, header, keep_all=header.syntax in JPEG_LS)
     if header.syntax in _JPEG_2000:
         _check_jpeg_2000(stream, header)
     return stream

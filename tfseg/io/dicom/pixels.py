@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfseg.errors import DataError
-from tfseg.io.dicom.codestream import checked
+from tfseg.io.dicom.codestream import JPEG_LS, checked
 from tfseg.io.dicom.damage import damage, lenient, reason
 from tfseg.io.dicom.elements import BIG_ENDIAN, DEFLATED, EXPLICIT, IMPLICIT, inflated
 from tfseg.io.dicom.frames import Frame, Header
@@ -227,6 +227,8 @@ def _decoded(decoder: Any, stream: bytes, header: Header) -> _Plane:
                 pixel_representation=int(header.signed),
                 number_of_frames=1,
                 pixel_keyword="PixelData",
+                # CharLS without GDCM's copies around it; for the others pydicom's choice is good.
+                decoding_plugin="pyjpegls" if header.syntax in JPEG_LS else "",
             )
         except RuntimeError as error:
             raise ValueError(str(error).replace(_GDCM_FAILS, "the codec gives up")) from error
