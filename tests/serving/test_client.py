@@ -12,6 +12,7 @@ import pytest
 
 from tfseg.errors import ConfigError, ServerError
 from tfseg_serving.client import Client, Retries, connect
+from tfseg_serving.wire import Signature, TensorInfo
 
 
 @pytest.fixture(params=["grpc", "http", "http+gzip"])
@@ -65,6 +66,13 @@ def test_not_finite_numbers_pass(client) -> None:
     np.testing.assert_array_equal(client.predict("zoo", {"x": x}, "half")["y"], x)
 
 
+def test_large_arrays_pass(client) -> None:
+    x = np.random.default_rng(0).normal(size=100_000).astype(np.float32)
+    np.testing.assert_array_equal(client.predict("zoo", {"x": x}, "half")["y"], x / 2 + 2)
+    x[[5, 70_000]] = np.nan, np.inf
+    np.testing.assert_array_equal(client.predict("zoo", {"x": x}, "half")["y"], x / 2 + 2)
+
+
 def test_metadata_and_status(client) -> None:
     metadata = client.metadata("zoo")
     assert (metadata.name, metadata.version) == ("zoo", 1)
@@ -84,6 +92,7 @@ def test_metadata_and_status(client) -> None:
             lambda c, x: c.predict("zoo", {"x": x[None, None]}, "serving_default"),
             r"refuses.*INVALID",
         ),
+        (lambda c, x: c.predict("zoo", {"z": x}, "half"), r"refuses.*INVALID.*\bx\b"),
         (lambda c, x: c.status("none"), r"Could not find any versions of model none"),
         (lambda c, x: c.metadata("none"), r"'none' is not served"),
     ],
@@ -201,6 +210,25 @@ def test_bad_urls(url: str) -> None:
     with pytest.raises(ConfigError, match="must be grpc://HOST:PORT or http://HOST:PORT") as caught:
         connect(url)
     assert repr(url) in str(caught.value)
+
+
+def test_one_array_for_one_goes_as_rows() -> None:
+    from tfseg_serving.client.json_tensors import predict_body
+
+    one = {"x": TensorInfo(1, (-1, 2))}
+
+    def body(x: np.ndarray, outputs: dict[str, TensorInfo]) -> bytes:
+        return b"".join(predict_body("s", {"x": x}, Signature(one, outputs, "")))
+
+    pair = np.float32([[1, 2]])
+    assert body(pair, {"y": TensorInfo(1, (-1,))}) == (
+        b'{"signature_name":"s","instances":[[1.0,2.0]]}'
+    )
+    columns = b'{"signature_name":"s","inputs":{"x":[[1.0,2.0]]}}'
+    for shape in ((), None):  # a lone number, or of any rank: rows cannot tell it
+        assert body(pair, {"y": TensorInfo(1, shape)}) == columns
+    assert body(pair, {"y": TensorInfo(1, (-1,)), "z": TensorInfo(1, (-1,))}) == columns
+    assert b'"inputs":{"x":1.0}' in body(np.float32(1), {"y": TensorInfo(1, (-1,))})
 
 
 def test_compact_json_of_floats() -> None:

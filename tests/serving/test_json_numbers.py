@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -56,7 +57,7 @@ VALUES = [
     "[1]]", "[[1]", "][", "[1, [2, 3]], 4", "[1e5, 1E+5, 1e-5]", "[0, -0.5, 10, 100]",
     "[1e-05]", "[-0]", "[-00.5]", "[1e2e3]", "[1e5.2]", "[00]", "[[-0]]",
     "[NaN, 1]", "[Infinity]", '["a"]', "[true]", "[null]", "[1, true]", "[[1, 2], [3, null]]", "5",
-    "-1.5",
+    "-1.5", "[[1][]]", "[[1],[2][]]", "[[1],2[]]", "[1,[]2]", "[[1][,2]]", "[[1,],[2]]",
 ]  # fmt: skip
 
 
@@ -76,6 +77,29 @@ def test_as_the_usual_way(small_runs, monkeypatch, value: str, name: str) -> Non
         with monkeypatch.context() as patch:
             patch.setattr(requests, "cut_out_arrays", lambda body: (body, {}))
             assert quick == _outcome(body, INFOS[name]), text
+
+
+def test_every_short_text() -> None:
+    """Read all texts of up to eight brackets, commas, digits and spaces as Python reads them."""
+    texts = ("".join(one) for n in range(9) for one in itertools.product("[],1 ", repeat=n))
+    read = 0
+    for text in texts:
+        if not (text.startswith("[") and text.endswith("]")):
+            continue
+        array = numbers._read_array(text.encode())
+        try:
+            value = np.array(json.loads(text), np.float64)
+        except ValueError:  # no JSON, or lists of several lengths
+            assert array is None, text
+            continue
+        if value.size:
+            assert array is not None, text
+            assert array.whole
+            np.testing.assert_array_equal(array.values, value, strict=True)
+            read += 1
+        else:
+            assert array is None
+    assert read > 200
 
 
 def test_arrays_beside_other_things(small_runs) -> None:

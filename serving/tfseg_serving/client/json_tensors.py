@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import gc
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from tfseg.errors import ConfigError
 from tfseg_serving import wire
+from tfseg_serving.json_tensor.numbers import MIN_BYTES, NumberArray, cut_out_arrays, resolve
 from tfseg_serving.wire import Signature, TensorInfo
 
 _BLOCK = 1 << 16
@@ -22,27 +22,16 @@ _WHOLE = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint6
 _QUICK = frozenset(("float32", "float64", "bool", *_WHOLE))
 
 
-@contextlib.contextmanager
-def _no_collection() -> Iterator[None]:
-    """Keep the garbage collector from going through a million lists while they are made."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
-
-
 def parsed(body: bytes) -> Any:
-    """Read a server's JSON.
+    """Read a server's JSON; long arrays of numbers in it become :class:`NumberArray`.
 
     Raises:
         ValueError: it is none.
     """
+    short, arrays = cut_out_arrays(body) if len(body) > MIN_BYTES else (body, {})
+    with contextlib.suppress(orjson.JSONDecodeError):
+        return resolve(orjson.loads(short), arrays)
     # Python's own reads the rest: NaN and Infinity, which TF-Serving writes.
-    with contextlib.suppress(orjson.JSONDecodeError), _no_collection():
-        return orjson.loads(body)
     try:
         return json.loads(body)
     except RecursionError as error:
@@ -73,10 +62,22 @@ def signature_from_json(document: Any) -> Signature:
     )
 
 
+def has_rows(inputs: Mapping[str, NDArray[Any]], known: Signature) -> bool:
+    """Tell whether a request goes as rows: one array in, one of any batch out.
+
+    Columns take all that rows take, and more; but TF-Serving answers columns with a line for each
+    number, several times the text of rows.
+    """
+    if len(known.outputs) != 1 or len(inputs) != 1 or inputs.keys() != known.inputs.keys():
+        return False
+    (array,), (output,) = inputs.values(), known.outputs.values()
+    return bool(array.size) and array.ndim > 0 and array.dtype.name in _QUICK and bool(output.shape)
+
+
 def predict_body(
     signature: str, inputs: Mapping[str, NDArray[Any]], known: Signature
 ) -> Iterator[bytes]:
-    """Yield the request in blocks, in column form.
+    """Yield the request in blocks, as rows if it :func:`has_rows`, else as columns.
 
     Args:
         signature: its name.
@@ -86,9 +87,12 @@ def predict_body(
     Raises:
         ConfigError: floats for an input that takes integers.
     """
-    yield f'{{"signature_name":{json.dumps(signature)},"inputs":{{'.encode()
+    yield f'{{"signature_name":{json.dumps(signature)},'.encode()
+    rows = has_rows(inputs, known)
+    yield b'"instances":' if rows else b'"inputs":{'
     for position, (name, array) in enumerate(inputs.items()):
-        yield f"{',' if position else ''}{json.dumps(name)}:".encode()
+        if not rows:
+            yield f"{',' if position else ''}{json.dumps(name)}:".encode()
         expected = known.inputs.get(name)
         if expected and expected.dtype in wire.DATA_TYPES:
             # JSON tells 1 from 1.0: integers are written as such for integer inputs only.
@@ -99,7 +103,7 @@ def predict_body(
                     f"got {array.dtype}. Convert it first."
                 )
         yield from _json_array(array)
-    yield b"}}"
+    yield b"}" if rows else b"}}"
 
 
 def _json_array(array: NDArray[Any]) -> Iterator[bytes]:
@@ -156,6 +160,8 @@ def array_from_json(value: Any, info: TensorInfo) -> NDArray[Any]:
     kind = wire.DATA_TYPES.get(info.dtype)
     if kind is None:
         raise ValueError(f"data type {info.dtype} is not supported")
+    if isinstance(value, NumberArray):
+        return value.values.astype(kind.numpy)
     if kind is not wire.STRING:
         return np.array(value, kind.numpy)
     return np.array(_to_bytes(value), np.object_)

@@ -11,6 +11,7 @@ from tfseg.errors import ServerError
 from tfseg_serving import wire
 from tfseg_serving.client.json_tensors import (
     array_from_json,
+    has_rows,
     joined,
     parsed,
     predict_body,
@@ -67,7 +68,8 @@ class TfServingRest:
             raise StatusError(Code.FAILED_PRECONDITION, f'"{spec.signature}" not found')
         body = joined(predict_body(spec.signature, inputs, known))
         document = self._call("POST", f"{_path(spec)}:predict", timeout_s, body)
-        outputs: Any = document.get("outputs") if isinstance(document, dict) else None
+        form = "predictions" if has_rows(inputs, known) else "outputs"
+        outputs: Any = document.get(form) if isinstance(document, dict) else None
         if outputs is not None and len(known.outputs) == 1:
             outputs = {next(iter(known.outputs)): outputs}
         try:

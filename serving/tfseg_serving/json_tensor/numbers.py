@@ -24,33 +24,10 @@ MIN_BYTES = 1 << 16
 _PIECE_BYTES = 1 << 18
 _RUN = re.compile(rb"[0-9eE.+\-,\[\] \t\r\n]+")
 _SPACES = b" \t\r\n"
-_DIGITS = b"0123456789"
+_IN_NUMBERS = b"0123456789eE.+-"
 _BLANK_BRACKETS = bytes.maketrans(b"[]", b"  ")
-_OPEN, _CLOSE, _COMMA, _MINUS, _ZERO = b"[],-0"
-
-# Which character may stand behind which, space left out: most of JSON's grammar of numbers and
-# lists. The rest is checked by :func:`_has_odd_zero`, by numpy, and by counting.
-_MAY_FOLLOW = {
-    b"[,": b"[-" + _DIGITS,
-    b"]": b",]",
-    _DIGITS: _DIGITS + b".eE,]",
-    b".+-": _DIGITS,
-    b"eE": _DIGITS + b"+-",
-}
-
-
-def _table_of_pairs() -> NDArray[np.bool_]:
-    table = np.zeros((256, 256), bool)
-    for firsts, seconds in _MAY_FOLLOW.items():
-        table[np.ix_(list(firsts), list(seconds))] = True
-    return table.reshape(-1)
-
-
-_PAIRS = _table_of_pairs()
-_IS_SPACE, _IS_DIGIT, _IN_NUMBER = (
-    np.isin(np.arange(256), list(characters))
-    for characters in (_SPACES, _DIGITS, _DIGITS + b".eE+-")
-)
+_OPEN, _CLOSE, _COMMA = b"[],"
+_DEEPEST = 32
 
 
 @dataclass(frozen=True)
@@ -111,15 +88,15 @@ def stacked(items: list[Any]) -> NumberArray | None:
 
 def _read_array(text: bytes) -> NumberArray | None:
     """Return the array that ``text``, a run of number characters, stands for."""
-    shape = _shape(np.frombuffer(text, np.uint8))
-    if shape is None:
+    shape = _shape(text)
+    if shape is None or not _only_lists_hold_numbers(text):
         return None
     pieces: list[NDArray[np.float64]] = []
     start = 0
     while start < len(text):
         # Pieces end behind a comma: each is short, so that other threads get their turns.
         end = text.find(b",", start + _PIECE_BYTES) + 1 or len(text)
-        piece = _read_piece(text[start:end], first=start == 0)
+        piece = _read_piece(text[start:end])
         if piece is None:
             return None
         pieces.append(piece)
@@ -133,69 +110,48 @@ def _read_array(text: bytes) -> NumberArray | None:
     return NumberArray(values.reshape(shape), whole)
 
 
-def _read_piece(text: bytes, first: bool) -> NDArray[np.float64] | None:
-    """Return the numbers of a piece of text; it ends in a comma if another follows it."""
-    if not _is_plain(np.frombuffer(text if first else b"," + text, np.uint8)):
-        return None
+def _read_piece(text: bytes) -> NDArray[np.float64] | None:
+    """Return the numbers of a piece of text; it ends in a comma if another follows it.
+
+    Without its brackets it is a flat list, in which a number that is none, a space within one,
+    two numbers in one place or none at all are found by the parser.
+    """
     plain = text.rstrip(_SPACES).removesuffix(b",").translate(_BLANK_BRACKETS)
     try:
-        values = np.array(orjson.loads(b"[" + plain + b"]"), np.float64)
+        return np.array(orjson.loads(b"[" + plain + b"]"), np.float64)
     except (ValueError, OverflowError):
         return None
-    return values if len(values) == plain.count(b",") + 1 else None
 
 
-def _is_plain(text: NDArray[np.uint8]) -> bool:
-    """Tell whether text may be lists of numbers as JSON writes them."""
-    places = np.flatnonzero(~_IS_SPACE[text])
-    marks = text[places]
-    inside = _IN_NUMBER[marks]
-    apart = np.diff(places) > 1
-    if (apart & inside[:-1] & inside[1:]).any():  # space within a number, or for a comma
-        return False
-    pairs = marks[:-1].astype(np.uint16) << 8 | marks[1:]
-    return bool(_PAIRS[pairs].all()) and not _has_odd_zero(marks)
-
-
-def _has_odd_zero(marks: NDArray[np.uint8]) -> bool:
-    """Tell whether a number begins like 01, or is -0, the integer that has no sign."""
-    padded = np.pad(marks, (2, 1), constant_values=_COMMA)
-    zeros = np.flatnonzero(padded[2:-1] == _ZERO) + 2
-    before, ahead, behind = padded[zeros - 1], padded[zeros - 2], padded[zeros + 1]
-    starts = (before == _COMMA) | (before == _OPEN)
-    negative = (before == _MINUS) & ((ahead == _COMMA) | (ahead == _OPEN))
-    ends = (behind == _COMMA) | (behind == _CLOSE)
-    return bool(((starts | negative) & _IS_DIGIT[behind]).any() or (negative & ends).any())
-
-
-def _shape(text: NDArray[np.uint8]) -> tuple[int, ...] | None:
+def _shape(text: bytes) -> tuple[int, ...] | None:
     """Return the shape of nested lists, by their brackets and commas alone.
 
     Returns:
-        ``None`` where lists of one level differ in length, numbers and lists mix, or brackets do
-        not match.
+        ``None`` where lists of one level differ in length, or brackets do not match.
     """
-    marks = np.flatnonzero((text == _OPEN) | (text == _CLOSE) | (text == _COMMA))
-    kinds = text[marks]
-    steps = (kinds == _OPEN).astype(np.int8) - (kinds == _CLOSE).astype(np.int8)
-    depths = np.cumsum(steps, dtype=np.int32)  # behind each mark
-    deepest = int(depths.max())
-    if depths[-1] != 0 or (depths[:-1] <= 0).any() or deepest > 32:
+    marks = text.translate(None, _IN_NUMBERS + _SPACES)
+    deepest = len(marks) - len(marks.lstrip(b"["))
+    if not 0 < deepest <= _DEEPEST:
         return None
-    shape = []
-    for level in range(1, deepest + 1):
-        opens = np.flatnonzero((kinds == _OPEN) & (depths == level))
-        closes = np.flatnonzero((kinds == _CLOSE) & (depths == level - 1))
-        commas = np.flatnonzero((kinds == _COMMA) & (depths == level))
-        if len(opens) != len(closes):
-            return None
-        counts = np.searchsorted(commas, closes) - np.searchsorted(commas, opens)
-        if (counts != counts[0]).any():
-            return None
-        shape.append(int(counts[0]) + 1)
-        if level < deepest:
-            # A list stands behind each bracket and each comma of this level: no number does.
-            after = np.concatenate([opens, commas]) + 1
-            if (kinds[after] != _OPEN).any():
-                return None
-    return tuple(shape)
+    # The first list of each level tells its size, and what the whole would have to be.
+    commas = marks.find(b"]") - deepest
+    expected = b"[" + b"," * commas + b"]"
+    shape = [commas + 1]
+    for start in range(deepest - 1, 0, -1):
+        another = expected + b","
+        size, place = 1, start
+        while marks.startswith(another, place):
+            size += 1
+            place += len(another)
+        expected = b"[" + another * (size - 1) + expected + b"]"
+        shape.insert(0, size)
+    return tuple(shape) if marks == expected else None
+
+
+def _only_lists_hold_numbers(text: bytes) -> bool:
+    """Tell whether no number stands between two brackets, as in ``[1[2]]`` and ``[[1]2]``."""
+    characters = np.frombuffer(text.translate(None, _SPACES), np.uint8)
+    here, behind = characters[:-1], characters[1:]
+    opened = (here == _OPEN) | (here == _COMMA) | (behind != _OPEN)
+    closed = (behind == _CLOSE) | (behind == _COMMA) | (here != _CLOSE)
+    return bool(opened.all() and closed.all())
