@@ -228,7 +228,7 @@ def test_one_array_for_one_goes_as_rows() -> None:
     for shape in ((), None):  # a lone number, or of any rank: rows cannot tell it
         assert body(pair, {"y": TensorInfo(1, shape)}) == columns
     assert body(pair, {"y": TensorInfo(1, (-1,)), "z": TensorInfo(1, (-1,))}) == columns
-    assert b'"inputs":{"x":1.0}' in body(np.float32(1), {"y": TensorInfo(1, (-1,))})
+    assert b'"inputs":{"x":1.0}' in body(np.array(1, np.float32), {"y": TensorInfo(1, (-1,))})
 
 
 def test_compact_json_of_floats() -> None:
