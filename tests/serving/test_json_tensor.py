@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 
 import numpy as np
 import pytest
@@ -61,6 +62,46 @@ def test_float32_text(value: float, text: str) -> None:
 def test_float64_text_has_17_digits_where_needed() -> None:
     values = np.array([0.1, 1 / 3, 1e22, 123456789.0])
     assert float_texts(values) == ["0.1", "0.33333333333333331", "1e+22", "123456789.0"]
+
+
+def _text_of(value: np.float32) -> str:
+    """Return one float32 as C's printf writes it: ``%g`` if that reads back, else ``%.9g``."""
+    number = float(value)
+    if not math.isfinite(number):
+        return "NaN" if math.isnan(number) else "Infinity" if number > 0 else "-Infinity"
+    text = f"{number:g}"
+    with np.errstate(over="ignore"):
+        text = text if np.float32(float(text)) == value else f"{number:.9g}"
+    return text + ".0" * (number == math.trunc(number) and not set(text) & set(".e"))
+
+
+_rng = np.random.default_rng(7)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pytest.param(_rng.normal(size=20_000), id="normal"),
+        pytest.param(1 / (1 + np.exp(-_rng.normal(0, 8, 20_000))), id="probabilities"),
+        pytest.param(_rng.integers(0, 2**32, 20_000, np.uint32).view(np.float32), id="bits"),
+        pytest.param(
+            10 ** _rng.uniform(-17, 11, 20_000) * _rng.choice([-1, 1], 20_000), id="sizes"
+        ),
+        pytest.param(
+            _rng.integers(1, 2**24, 20_000) / 2.0 ** _rng.integers(0, 30, 20_000), id="ties"
+        ),
+        pytest.param(1 - 10 ** -_rng.uniform(3, 9, 20_000), id="just below one"),
+        pytest.param(np.round(10 ** _rng.uniform(-8, 6, 20_000), 3), id="rounded"),
+        pytest.param(10.0 ** np.arange(-20, 20), id="powers of ten"),
+        pytest.param(
+            np.nextafter(np.float32(10.0 ** np.arange(-20, 20)), np.float32(0)), id="below"
+        ),
+    ],
+)
+def test_float32_text_is_that_of_printf(values: np.ndarray) -> None:
+    with np.errstate(invalid="ignore"):
+        values = values.astype(np.float32)
+    assert float_texts(values) == [_text_of(value) for value in values]
 
 
 @settings(max_examples=100, deadline=None)

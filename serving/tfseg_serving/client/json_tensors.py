@@ -124,7 +124,7 @@ def _json_array(array: NDArray[Any]) -> Iterator[bytes]:
 
 def _json_block(array: NDArray[Any]) -> bytes:
     """Return a small array as JSON; floats with as few digits as read back exactly."""
-    if array.dtype.name in _QUICK and np.isfinite(array).all():
+    if array.ndim and array.dtype.name in _QUICK and np.isfinite(array).all():
         return orjson.dumps(np.ascontiguousarray(array), option=orjson.OPT_SERIALIZE_NUMPY)
     values = array.astype(np.float64).tolist() if array.dtype.kind in "fV" else array.tolist()
     # NaN and Infinity are JavaScript's names, which TF-Serving's parser takes.

@@ -6,12 +6,13 @@ values take well under a second each way. Classify and regress, which take examp
 tensors, are in ``examples``.
 """
 
-from tfseg_serving.json_tensor.answers import float_texts, format_error, format_predict_response
+from tfseg_serving.json_tensor.answers import format_error, format_predict_response
 from tfseg_serving.json_tensor.examples import (
     fill_example_request,
     format_classifications,
     format_regressions,
 )
+from tfseg_serving.json_tensor.floats import float_texts
 from tfseg_serving.json_tensor.requests import COLUMN, ROW, parse_predict_request
 from tfseg_serving.json_tensor.text import quote
 

@@ -14,12 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfseg_serving import wire
+from tfseg_serving.json_tensor.floats import float_texts
 from tfseg_serving.json_tensor.requests import ROW
 from tfseg_serving.json_tensor.text import INDENT, json_text
 from tfseg_serving.json_tensor.values import INTEGER_RANGES
 from tfseg_serving.status import invalid_argument
 
-_PIECE = 1 << 13  # numbers or places in one call, during which no other thread can run
+_PLACES = 1 << 13  # in one call, during which no other thread can run
 
 
 def format_error(message: str) -> bytes:
@@ -101,7 +102,7 @@ def _rows(array: NDArray[Any], name: str, level: int, *, single_line: bool) -> l
     while sizes:
         # As many axes at a time as one format of some thousand places can lay out.
         first = len(sizes) - 1
-        while first and math.prod(sizes[first - 1 :]) <= _PIECE:
+        while first and math.prod(sizes[first - 1 :]) <= _PLACES:
             first -= 1
         form = _lists(sizes[first:], level + first + 1, single_line=single_line)
         places = math.prod(sizes[first:])
@@ -142,62 +143,3 @@ def _leaf_texts(array: NDArray[Any], name: str, level: int) -> list[str]:
             for value in strings
         ]
     return [json_text(value.decode("utf-8", "surrogateescape")) for value in strings]
-
-
-_INFINITE = {True: "Infinity", False: "-Infinity"}
-
-
-def float_texts(values: NDArray[Any]) -> list[str]:
-    """Return numbers as TF-Serving writes them: six digits if they are exact, else all.
-
-    Whole numbers get ``.0`` so that a reader can tell their type; what is not finite becomes
-    ``NaN``, ``Infinity`` or ``-Infinity``.
-
-    Args:
-        values: (n,) float32 or float64.
-    """
-    texts: list[str] = []
-    for start in range(0, len(values), _PIECE):
-        texts += _float_texts(values[start : start + _PIECE])
-    return texts
-
-
-def _float_texts(values: NDArray[Any]) -> list[str]:
-    digits = 9 if values.dtype == np.float32 else 17
-    numbers = values.astype(np.float64)
-    # One call for all of them takes half the time of one call each.
-    texts = (f"%.{digits}g\n" * len(numbers) % tuple(numbers.tolist())).split("\n")[:-1]
-    positions = np.flatnonzero(_may_be_short(numbers, values.dtype))
-    short = list(map("%g".__mod__, numbers[positions].tolist()))
-    parsed = np.fromiter(map(float, short), np.float64, len(short))
-    with np.errstate(over="ignore"):
-        exact = parsed.astype(values.dtype) == values[positions]
-    for position, text, is_exact in zip(positions.tolist(), short, exact.tolist(), strict=True):
-        if is_exact:
-            texts[position] = text
-    for position in np.flatnonzero(values == np.trunc(values)).tolist():
-        if "." not in texts[position] and "e" not in texts[position]:
-            texts[position] += ".0"
-    for position in np.flatnonzero(~np.isfinite(values)).tolist():
-        number = numbers[position]
-        texts[position] = "NaN" if number != number else _INFINITE[number > 0]
-    return texts
-
-
-def _may_be_short(numbers: NDArray[np.float64], dtype: np.dtype[Any]) -> NDArray[np.bool_]:
-    """Tell of which numbers six digits may be exact: of all others, they are not."""
-    size = np.abs(numbers)
-    usual = (size >= 1e-15) & (size < 1e15)  # where float64 has these powers of ten
-    size[~usual] = 1
-    exponent = np.floor(np.log10(size)).astype(np.intp)
-    exponent += (size >= _TENS[exponent + 1]).astype(np.intp)
-    exponent -= (size < _TENS[exponent]).astype(np.intp)
-    scale = _TENS[5 - exponent]
-    rounded = np.rint(size * scale) / scale
-    # Half a step between floats, and a little for the arithmetic here.
-    near: NDArray[np.bool_] = np.abs(rounded - size) <= size * (0.501 * np.finfo(dtype).eps)
-    return near | ~usual
-
-
-# By index: -22 is 10.0 ** -22, as Python counts from the end.
-_TENS = np.array([10.0**power for power in (*range(23), *range(-22, 0))])

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from tfseg_serving.json_tensor.answers import float_texts
 from tfseg_serving.json_tensor.document import parse_object, signature_of
+from tfseg_serving.json_tensor.floats import float_texts
 from tfseg_serving.json_tensor.text import INDENT, json_text, quote
 from tfseg_serving.json_tensor.values import decode_bytes, is_base64, json_type
 from tfseg_serving.status import StatusError, invalid_argument
