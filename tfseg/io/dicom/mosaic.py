@@ -43,8 +43,12 @@ def tiles_of(sheet: Frame) -> tuple[Frame, ...]:
         DataError: Siemens' private header is missing or damaged, or the geometry is.
     """
     header = sheet.header
-    if sheet.position is None or sheet.orientation is None or sheet.spacing is None:
-        raise DataError(f"{header.name} is a mosaic and needs a position, orientation and spacing.")
+    position, orientation = sheet.position, sheet.orientation
+    if not sheet.is_placed or position is None or orientation is None or sheet.spacing is None:
+        raise DataError(
+            f"{header.name} is a mosaic and needs a position and orientation of numbers of at "
+            f"most {FURTHEST_MM:g}, and a spacing; got {position}, {orientation}, {sheet.spacing}."
+        )
     count, toward, step = _siemens(sheet)
     side = math.isqrt(count - 1) + 1
     rows, columns = header.rows // side, header.columns // side
@@ -53,7 +57,7 @@ def tiles_of(sheet: Frame) -> tuple[Frame, ...]:
             f"{header.name} is a mosaic of {count} slices: {side} x {side} tiles do not fit into "
             f"{header.rows} x {header.columns} pixels."
         )
-    row, column = np.array(sheet.orientation).reshape(2, 3)
+    row, column = np.array(orientation).reshape(2, 3)
     normal = np.cross(row, column)
     if normal @ toward < 0:
         normal = -normal
@@ -64,7 +68,7 @@ def tiles_of(sheet: Frame) -> tuple[Frame, ...]:
             f"and at most {FURTHEST_MM:g}; got {step:g} and {sheet.spacing}."
         )
     corner = (
-        np.array(sheet.position)
+        np.array(position)
         + row * between_columns * (header.columns - columns) / 2
         + column * between_rows * (header.rows - rows) / 2
     )
@@ -74,7 +78,7 @@ def tiles_of(sheet: Frame) -> tuple[Frame, ...]:
             index=0,
             box=Box(index // side * rows, index % side * columns, rows, columns),
             position=tuple((corner + index * step * normal).tolist()),
-            orientation=sheet.orientation,
+            orientation=orientation,
             spacing=sheet.spacing,
             slope=sheet.slope,
             intercept=sheet.intercept,
@@ -101,7 +105,8 @@ def _siemens(sheet: Frame) -> tuple[int, _Vector, float]:
             f"header that says how is missing or damaged ({reason(error, 80)}). Export the series "
             "as single slices."
         ) from error
-    if not 1 <= count <= _MOST_SLICES or toward.shape != (3,) or not np.isfinite(toward).all():
+    near = toward.shape == (3,) and (np.abs(toward) <= FURTHEST_MM).all()  # NaN is not
+    if not 1 <= count <= _MOST_SLICES or not near:
         raise DataError(
             f"{header.name} is a mosaic of 1 to {_MOST_SLICES} slices with a normal vector; its "
             f"private header says {count} and {toward.tolist()}."

@@ -135,14 +135,16 @@ def _nuclear(header: Header, dataset: Any) -> tuple[Frame, ...]:
             f"(modality {header.modality}). Export single-frame files or an Enhanced object."
         )
     cosines = np.array([float(number) for number in orientation]).reshape(2, 3)
-    normal = np.cross(*cosines)
     first = np.array([float(number) for number in position])
+    with np.errstate(over="ignore", invalid="ignore"):  # such frames are refused as not placed
+        normal = np.cross(*cosines) * float(step)
+        places = [first + index * normal for index in range(header.frames)]
     return tuple(
         Frame(
             header=header,
             index=index,
             box=None,
-            position=tuple((first + index * float(step) * normal).tolist()),
+            position=tuple(places[index].tolist()),
             orientation=tuple(cosines.ravel().tolist()),
             spacing=tuple(float(number) for number in spacing),
             slope=float(dataset.get("RescaleSlope") or 1),
