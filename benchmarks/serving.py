@@ -5,7 +5,7 @@
 One line each:
 
 - a patch through gRPC, against the graph's own run in this process: milliseconds added, and the
-  rate at which the added bytes travel (a model of one convolution);
+  rate at which the added bytes travel (a model of one multiplication, whose own time is short);
 - 1,000 requests from 16 threads, each answer checked;
 - resident memory over ``--requests`` requests, after a warm-up of a tenth of them;
 - a 3D U-Net's patch of 64^3 as JSON, in and out: what that adds to the network's own time;
@@ -22,6 +22,7 @@ import argparse
 import contextlib
 import itertools
 import json
+import math
 import os
 import subprocess
 import sys
@@ -38,8 +39,8 @@ import numpy as np
 THREADS = 16
 
 
-def write_model(folder: Path, factor: float) -> None:
-    """Write ``y = factor * conv(x)`` with a kernel that only passes its middle on."""
+def write_model(folder: Path, factor: float, *, convolve: bool = True) -> None:
+    """Write ``y = factor * x``, by a convolution whose kernel only passes its middle on."""
     from tfseg.quiet import import_tensorflow
 
     import_tensorflow()
@@ -49,11 +50,13 @@ def write_model(folder: Path, factor: float) -> None:
         def __init__(self) -> None:
             kernel = np.zeros((3, 3, 1, 8), np.float32)
             kernel[1, 1] = factor / 8
-            self.kernel = tf.Variable(kernel)
+            self.weight = tf.Variable(kernel if convolve else np.float32(factor))
 
         @tf.function(input_signature=[tf.TensorSpec([None, None, None, 1], tf.float32, "image")])
         def __call__(self, image: Any) -> dict[str, Any]:
-            return {"y": tf.reduce_sum(tf.nn.conv2d(image, self.kernel, 1, "SAME"), -1, True)}
+            if not convolve:
+                return {"y": image * self.weight}
+            return {"y": tf.reduce_sum(tf.nn.conv2d(image, self.weight, 1, "SAME"), -1, True)}
 
     model = Model()
     aside = folder.parent.parent / "aside"
@@ -106,18 +109,19 @@ def serving(*arguments: str) -> Iterator[Running]:
         server.stop()
 
 
-def least(call: Callable[[], object], repeats: int = 20) -> float:
-    """Return the least wall time of a call, in seconds."""
-    times = []
+def least(*calls: Callable[[], object], repeats: int = 40) -> list[float]:
+    """Return the least wall time of each call, in seconds; they take turns."""
+    best = [math.inf] * len(calls)
     for _ in range(repeats):
-        start = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - start)
-    return min(times)
+        for number, call in enumerate(calls):
+            start = time.perf_counter()
+            call()
+            best[number] = min(best[number], time.perf_counter() - start)
+    return best
 
 
 def latency(model: Path, server: Running) -> None:
-    """Compare one patch through gRPC with the graph's own run."""
+    """Compare one patch through gRPC with the graph's own run, in turns."""
     import tensorflow as tf
 
     from tfseg_serving.client import connect
@@ -127,9 +131,9 @@ def latency(model: Path, server: Running) -> None:
         added = []
         for side in (64, 2048):
             image = np.random.default_rng(0).random((1, side, side, 1), np.float32)
-            bare = least(lambda image=image: run(image=tf.constant(image))["y"].numpy())
-            served = least(
-                lambda image=image: client.predict(model.name, {"image": image}, "serving_default")
+            bare, served = least(
+                lambda image=image: run(image=tf.constant(image))["y"].numpy(),
+                lambda image=image: client.predict(model.name, {"image": image}, "serving_default"),
             )
             added.append((served - bare, 2 * image.nbytes))
             print(f"  {side}x{side}: bare {bare * 1e3:.2f} ms, gRPC {served * 1e3:.2f} ms")
@@ -212,9 +216,12 @@ def json_cost(model: Path, server: Running) -> None:
 
     run = tf.saved_model.load(str(model / "1")).signatures["serving_default"]
     image = np.random.default_rng(0).normal(size=(1, 64, 64, 64, 1)).astype(np.float32)
-    bare = least(lambda: run(image=tf.constant(image))["probabilities"].numpy(), 5)
     with connect(server.rest) as client:
-        served = least(lambda: client.predict(model.name, {"image": image}, "serving_default"), 5)
+        bare, served = least(
+            lambda: run(image=tf.constant(image))["probabilities"].numpy(),
+            lambda: client.predict(model.name, {"image": image}, "serving_default"),
+            repeats=10,
+        )
     print(
         f"64^3 by JSON: network {bare * 1e3:.0f} ms, REST adds {(served - bare) * 1e3:.0f} ms "
         "(less than the network)"
@@ -227,12 +234,14 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=10_000)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        conv, flat, deep = (Path(folder) / "models" / name for name in ("conv", "flat", "deep"))
+        names = ("scale", "conv", "flat", "deep")
+        scale, conv, flat, deep = (Path(folder) / "models" / name for name in names)
+        write_model(scale / "1", 1.0, convolve=False)
         write_model(conv / "1", 1.0)
         save_network(flat / "1", (64, 64, 1), base_filters=8, depth=3)
         save_network(deep / "1", (64, 64, 64, 1))
-        with serving(str(conv)) as server:
-            latency(conv, server)
+        with serving(str(scale), str(conv)) as server:
+            latency(scale, server)
             wrong = many_requests(conv, server, 1000)
             print(f"1000 requests from {THREADS} threads: {wrong} wrong")
             memory(conv, server, options.requests)
