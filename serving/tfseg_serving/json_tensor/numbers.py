@@ -12,7 +12,7 @@ which finds the words for it.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,10 +53,10 @@ def cut_out_arrays(body: bytes) -> tuple[bytes, dict[str, NumberArray]]:
     arrays: dict[str, NumberArray] = {}
     parts: list[bytes] = []
     end = 0
-    for run in _RUN.finditer(body):
-        if run.end() - run.start() < MIN_BYTES:
+    for start, stop in _runs(body):
+        if stop - start < MIN_BYTES:
             continue
-        first, behind = body.find(b"[", *run.span()), body.rfind(b"]", *run.span()) + 1
+        first, behind = body.find(b"[", start, stop), body.rfind(b"]", start, stop) + 1
         array = _read_array(body[first:behind]) if 0 <= first < behind else None
         if array is not None:
             name = f"\x7farray {len(arrays)} of {len(body)}\x7f"
@@ -86,15 +86,32 @@ def stacked(items: list[Any]) -> NumberArray | None:
     return NumberArray(np.stack([one.values for one in items]), all(one.whole for one in items))
 
 
+def _pieces(text: bytes) -> Iterator[int]:
+    """Yield where the pieces of a long text begin: each is short, so others get their turns."""
+    return iter(range(0, len(text), _PIECE_BYTES))
+
+
+def _runs(body: bytes) -> Iterator[tuple[int, int]]:
+    """Yield where the runs of characters lie that numbers, lists and space are written with."""
+    start = stop = 0
+    for piece in _pieces(body):
+        for run in _RUN.finditer(body, piece, piece + _PIECE_BYTES):
+            if run.start() > stop:
+                yield start, stop
+                start = run.start()
+            stop = run.end()
+    yield start, stop
+
+
 def _read_array(text: bytes) -> NumberArray | None:
     """Return the array that ``text``, a run of number characters, stands for."""
-    shape = _shape(text)
-    if shape is None or not _only_lists_hold_numbers(text):
+    marks = _marks(text)
+    shape = None if marks is None else _shape(marks)
+    if shape is None:
         return None
     pieces: list[NDArray[np.float64]] = []
     start = 0
     while start < len(text):
-        # Pieces end behind a comma: each is short, so that other threads get their turns.
         end = text.find(b",", start + _PIECE_BYTES) + 1 or len(text)
         piece = _read_piece(text[start:end])
         if piece is None:
@@ -123,13 +140,33 @@ def _read_piece(text: bytes) -> NDArray[np.float64] | None:
         return None
 
 
-def _shape(text: bytes) -> tuple[int, ...] | None:
-    """Return the shape of nested lists, by their brackets and commas alone.
+def _marks(text: bytes) -> bytes | None:
+    """Return the brackets and commas alone.
+
+    Returns:
+        ``None`` where a number stands between two brackets, as in ``[1[2]]`` and ``[[1]2]``.
+    """
+    marks: list[bytes] = []
+    before = b"["
+    for start in _pieces(text):
+        packed = text[start : start + _PIECE_BYTES].translate(None, _SPACES)
+        characters = np.frombuffer(before + packed, np.uint8)
+        here, behind = characters[:-1], characters[1:]
+        opened = (here == _OPEN) | (here == _COMMA) | (behind != _OPEN)
+        closed = (behind == _CLOSE) | (behind == _COMMA) | (here != _CLOSE)
+        if not (opened.all() and closed.all()):
+            return None
+        marks.append(packed.translate(None, _IN_NUMBERS))
+        before = packed[-1:] or before
+    return b"".join(marks)
+
+
+def _shape(marks: bytes) -> tuple[int, ...] | None:
+    """Return the shape of nested lists, by their brackets and commas.
 
     Returns:
         ``None`` where lists of one level differ in length, or brackets do not match.
     """
-    marks = text.translate(None, _IN_NUMBERS + _SPACES)
     deepest = len(marks) - len(marks.lstrip(b"["))
     if not 0 < deepest <= _DEEPEST:
         return None
@@ -146,12 +183,3 @@ def _shape(text: bytes) -> tuple[int, ...] | None:
         expected = b"[" + another * (size - 1) + expected + b"]"
         shape.insert(0, size)
     return tuple(shape) if marks == expected else None
-
-
-def _only_lists_hold_numbers(text: bytes) -> bool:
-    """Tell whether no number stands between two brackets, as in ``[1[2]]`` and ``[[1]2]``."""
-    characters = np.frombuffer(text.translate(None, _SPACES), np.uint8)
-    here, behind = characters[:-1], characters[1:]
-    opened = (here == _OPEN) | (here == _COMMA) | (behind != _OPEN)
-    closed = (behind == _CLOSE) | (behind == _COMMA) | (here != _CLOSE)
-    return bool(opened.all() and closed.all())
