@@ -29,6 +29,7 @@ from tfseg_export import parity
 from tfseg_export.formats import Settings
 from tfseg_export.half import to_half
 from tfseg_export.onnx_norms import MARK, with_marked_norms, write_instance_norm
+from tfseg_export.onnx_resize import raise_factors
 from tfseg_export.onnx_scales import fold_scales
 from tfseg_export.onnx_weights import kernels_of, put_kernels_in, with_kernels_as_arguments
 from tfseg_export.source import Source
@@ -96,6 +97,7 @@ def convert(source: Source) -> Any:
         )
     put_kernels_in(model, kernels)
     fold_scales(model)
+    raise_factors(model)
     given = [value.name for value in model.graph.input], [v.name for v in model.graph.output]
     if given != ([INPUT], [OUTPUT]):
         raise RuntimeError(f"tf2onnx must keep the names ({INPUT}, {OUTPUT}); it made {given}")

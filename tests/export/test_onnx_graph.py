@@ -15,7 +15,7 @@ import onnxruntime
 import pytest
 import tensorflow as tf
 
-from tfseg.layers import InstanceNormalization, conv, normalise, transposed_conv
+from tfseg.layers import InstanceNormalization, conv, normalise, resize_like, transposed_conv
 from tfseg_export import onnx as exporter
 from tfseg_export.half import to_half
 from tfseg_export.onnx_norms import with_marked_norms
@@ -116,6 +116,30 @@ def test_group_normalisation_is_an_instance_norm_of_the_groups(shape: tuple[int,
     assert "ReduceMean" not in kinds(model)
     batch = rng.normal(3, 2, (3, *shape)).astype(np.float32)
     np.testing.assert_allclose(answer(model, batch), source.probabilities(batch), atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(5, 23, 2), (9, 5, 49, 1)], ids=["2d", "3d"])
+def test_what_is_resized_has_the_size_that_it_should(shape: tuple[int, ...]) -> None:
+    image = keras.Input(shape, name="image")
+    pool = keras.layers.MaxPooling3D if len(shape) == 4 else keras.layers.MaxPooling2D
+    # 3 from 5 and 12 from 23: their ratios are no float32.
+    small = pool(2, padding="same")(image)
+    back = resize_like(conv(small, filters=2, name="logits"), image, name="resized")
+    source = source_of(keras.Model(image, back))
+    batch = np.random.default_rng(1).normal(size=(2, *shape)).astype(np.float32)
+    model = exporter.convert(source)
+    inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True).graph
+    sizes = {
+        tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)[2:]
+        for node in inferred.node
+        if node.op_type == "Resize"
+        for value in inferred.value_info
+        if value.name == node.output[0]
+    }
+    assert sizes
+    assert all(set(size) <= {*shape[:-1], shape[1] * shape[2]} for size in sizes), sizes
+    found = answer(model, batch)
+    np.testing.assert_allclose(found, source.probabilities(batch), atol=1e-5)
 
 
 def test_kernels_are_constants_in_the_end_and_nothing_is_computed_from_constants() -> None:
