@@ -109,8 +109,10 @@ def build_cfun(input_shape: tuple[int | None, ...], num_classes: int, config: CF
     levels = pyramid(p3d_features(inputs, "p3d", style, bias=True), _STRIDES, config)
     proposals = propose(levels, _STRIDES, inputs, config)
     boxes, scores, values = detect(levels, _STRIDES, proposals, inputs, 2, config)
-    # The image itself in each box: one interpolated value a cell.
-    x = RoiAlign(config.mask_cells, sampling=1, name="mask_pool")([inputs, boxes])
+    # The image itself in each box: one interpolated value a cell. It has a name of its own because
+    # Keras cannot take a model apart at an input and something else at once, as training does.
+    image = keras.layers.Identity(name="mask_image")(inputs)
+    x = RoiAlign(config.mask_cells, sampling=1, name="mask_pool")([image, boxes])
     x = keras.ops.reshape(x, (-1, *x.shape[2:]))  # (batch * n, cells, cells, cells, c)
     x = mask_unet(x, max(num_classes, 2), config.mask_filters, dropout=config.mask_dropout)
     masks = ForegroundMasks(name="masks")(ByBox(config.detections, name="mask_logits")(x))

@@ -101,6 +101,17 @@ def objective_of(name, size, **options):
     return model, DetectionObjective(model, config, build_loss("dice + ce"))
 
 
+@pytest.mark.parametrize(
+    ("name", "size"), [("faster_rcnn", (48, 48)), ("mask_rcnn", (48, 48)), ("cfun", (16, 16, 16))]
+)
+def test_a_network_that_learns_can_be_saved(name, size):
+    """Its parts are taught as models of their own, which must leave the whole as it was."""
+    model = build(name, (*size, 1), 3, **TINY)
+    before = json.dumps(model.get_config(), default=str)
+    DetectionObjective(model, model_config(name, **TINY), build_loss("dice + ce"))
+    assert json.dumps(model.get_config(), default=str) == before
+
+
 def test_a_step_is_a_function_of_its_patches():
     """The same patches give the same loss, alone or together: samples are drawn for each."""
     model, objective = objective_of("mask_rcnn", 48, anchor_samples=8, roi_samples=4)
