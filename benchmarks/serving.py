@@ -230,9 +230,12 @@ def json_cost(model: Path, server: Running) -> None:
 
 def main() -> None:
     """Run everything."""
+    from tfseg_serving.client import keep_freed_memory
+
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--requests", type=int, default=10_000)
     options = parser.parse_args()
+    keep_freed_memory()  # as tfseg query does
     with tempfile.TemporaryDirectory() as folder:
         names = ("scale", "conv", "flat", "deep")
         scale, conv, flat, deep = (Path(folder) / "models" / name for name in names)

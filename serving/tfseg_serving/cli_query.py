@@ -146,11 +146,19 @@ def query(
     from tfseg.io import volume_suffix
     from tfseg.io.outputs import Output
     from tfseg.io.targets import label_targets
-    from tfseg_serving.client import Client, Retries, Segmenter, in_order, read_manifest
+    from tfseg_serving.client import (
+        Client,
+        Retries,
+        Segmenter,
+        in_order,
+        keep_freed_memory,
+        read_manifest,
+    )
     from tfseg_serving.query_work import QueryWork, about_model, refuse_shared_reports
 
     # gRPC tells the screen of connections that a server closes; errors are told here.
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+    keep_freed_memory()
     if out.is_file() and not volume_suffix(out):
         raise ConfigError(f"-o must be a folder, or a file of a known format; got {out}.")
     output = Output(format_name, seg_type, codes, report)

@@ -10,6 +10,7 @@ Model Server). :class:`Segmenter` is the step above: from a scan to its label ma
 way the server allows.
 """
 
+from tfseg_serving.client.allocator import keep_freed_memory
 from tfseg_serving.client.connection import PROTOCOLS, SEGMENT, Client, connect
 from tfseg_serving.client.in_order import in_order
 from tfseg_serving.client.manifests import read_manifest
@@ -26,5 +27,6 @@ __all__ = [
     "Tls",
     "connect",
     "in_order",
+    "keep_freed_memory",
     "read_manifest",
 ]
