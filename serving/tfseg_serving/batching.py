@@ -130,7 +130,7 @@ class BatchThreads:
         self.slots = threading.BoundedSemaphore(threads or os.cpu_count() or 1)
 
 
-@dataclass
+@dataclass(eq=False)
 class _Task:
     feeds: Tensors
     rows: int
@@ -139,7 +139,7 @@ class _Task:
     outputs: list[NDArray[Any]] | None = None
 
 
-@dataclass
+@dataclass(eq=False)  # a batch is itself alone: others may hold equal requests
 class _Batch:
     """Requests that will run together; guarded by the batcher's lock until it is closed."""
 
@@ -264,18 +264,18 @@ class Batcher:
 
     def _lead(self, key: tuple, batch: _Batch, fetches: Sequence[str]) -> None:
         """Wait for company and for a thread, close the batch, run it."""
-        batch.full.wait(self._parameters.timeout_s)
-        with self._threads.slots:
-            with self._lock:
-                self._queues[key].remove(batch)
-                if not self._queues[key]:
-                    del self._queues[key]
-            try:
+        try:
+            batch.full.wait(self._parameters.timeout_s)
+            with self._threads.slots:
+                with self._lock:
+                    self._queues[key].remove(batch)
+                    if not self._queues[key]:
+                        del self._queues[key]
                 self._process(batch, fetches)
-            except Exception as error:  # raised again by every request of the batch
-                batch.error = error
-            finally:
-                batch.done.set()
+        except Exception as error:  # raised again by every request of the batch
+            batch.error = error
+        finally:
+            batch.done.set()
 
     def _process(self, batch: _Batch, fetches: Sequence[str]) -> None:
         now = time.monotonic()
