@@ -123,7 +123,8 @@ class _ServeCommand(click.Command):
     "--rest_api_num_threads",
     "max_concurrency",
     type=click.IntRange(1, 1024),
-    help="Predictions that run at once; 8 times as many may wait.  [default: 4 for each CPU]",
+    help="Predictions that run at once; 8 times as many may wait.  [default: 4 for each CPU; "
+    "with --batching, as many as fill the batches that run and one more, at most 256]",
 )
 @click.option(
     "--rest-timeout",

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 MAX_GRPC_BYTES = 2**31 - 1
 MAX_REST_BYTES = 2**30
 _WAITING_PER_RUNNING = 8
+_MOST_BATCHED = 256  # predictions at once, each of which has a thread
 _QUESTION_THREADS = 8
 _MEMORY_SHARE = 0.5
 
@@ -49,8 +50,8 @@ class ServerOptions:
         grpc_socket_path: offer gRPC on this unix socket, too.
         max_request_bytes: largest request; ``None`` is 2 GiB - 1 for gRPC and 1 GiB for REST.
         max_memory_bytes: of all requests that are held; ``None`` is half of the machine's memory.
-        max_concurrency: predictions at once; ``None`` is four for each CPU. Eight times as many
-            may wait.
+        max_concurrency: predictions at once; ``None`` is four for each CPU, or as many as fill
+            the batches that run and one more. Eight times as many may wait.
         rest_timeout_s: how long a prediction over REST may take; over gRPC the client says.
         tensor_content: answer gRPC tensors as ``tensor_content`` instead of typed fields.
         cors: let web pages of any origin read REST answers.
@@ -123,7 +124,7 @@ class Server:
             ConfigError: a port is in use, or a model cannot be served. Nothing stays open.
         """
         options = self._options
-        running = options.max_concurrency or 4 * (os.cpu_count() or 1)
+        running = options.max_concurrency or _usual_concurrency(options.loading)
         requests = running * (1 + _WAITING_PER_RUNNING)
         if options.grpc_port:
             check_free("--grpc-port", options.host, options.grpc_port)
@@ -256,6 +257,15 @@ class Server:
 
     def __exit__(self, *exception: object) -> None:
         self.stop()
+
+
+def _usual_concurrency(loading: LoadOptions) -> int:
+    """Return how many predictions run at once if nothing else is said."""
+    cpus = os.cpu_count() or 1
+    if loading.batching is None:
+        return 4 * cpus
+    filling = loading.batching.rows * ((loading.batching.threads or cpus) + 1)
+    return max(4 * cpus, min(filling, _MOST_BATCHED))
 
 
 def _half_of_memory() -> int:
