@@ -9,7 +9,7 @@ One line each:
 - 1,000 requests from 16 threads, each answer checked;
 - resident memory over ``--requests`` requests, after a warm-up of a tenth of them;
 - a 3D U-Net's patch of 64^3 as JSON, in and out: what that adds to the network's own time;
-- requests of one 64 x 64 picture from 48 threads, one at a time and in batches of up to 16:
+- requests of one 64 x 64 picture from 96 threads, one at a time and in batches of up to 32:
   requests a second, for one convolution and for a U-Net.
 
 Server and client are two processes. Times are the least of several where one is meant, and all
@@ -37,7 +37,7 @@ from typing import Any
 import numpy as np
 
 THREADS = 16
-BATCH, BATCH_CLIENTS = 16, 48  # two batches run, the next fills
+BATCH, BATCH_CLIENTS = 32, 96  # two batches run, the next fills
 
 
 def write_model(folder: Path, factor: float, *, convolve: bool = True) -> None:
@@ -267,7 +267,8 @@ def main() -> None:
         )
         batched = ("--batching", "--batching-parameters", str(parameters))
         models = (str(conv), str(flat))
-        with serving(*models) as single, serving(*models, *batched) as joining:
+        room = ("--max-concurrency", "16")  # and eight times as many that wait
+        with serving(*models, *room) as single, serving(*models, *batched) as joining:
             batching(conv, single, joining)
             batching(flat, single, joining)
 

@@ -3,7 +3,7 @@
     python benchmarks/soak.py [--seconds 1800] [--restarts 3]
 
 One model, whose versions multiply what they are sent by 1, 2, 3, ..., so that every answer can be
-checked. All at once:
+checked; requests are batched. All at once:
 
 - six threads ask, three through gRPC and three through REST;
 - every 20 s a new version comes and the oldest of three goes; the new one must answer in 10 s;
@@ -35,12 +35,16 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from serving import Running, start, write_model
+from serving import start, write_model
 
 SWAP_S = 20.0
 READY_S = 10.0
 KILL_S = 5.0
 WARM = 1 / 6
+PARAMETERS = (
+    "max_batch_size { value: 4 } batch_timeout_micros { value: 2000 } "
+    "num_batch_threads { value: 2 } max_enqueued_batches { value: 100 }"
+)
 
 CLIENT = """
 import sys, numpy as np
@@ -94,9 +98,9 @@ def _http(method: str, path: str, body: bytes, headers: bytes = b"") -> bytes:
 class Soak:
     """The load on one model, and what came of it."""
 
-    def __init__(self, model: Path, server: Running) -> None:
-        self.model = model
-        self.server = server
+    def __init__(self, model: Path, flags: tuple[str, ...]) -> None:
+        self.model, self.flags = model, flags
+        self.server = start(str(model), *flags)
         self.stop = threading.Event()
         self.down = threading.Event()  # the server was killed and is not back yet
         self.newest = 1
@@ -237,7 +241,7 @@ class Soak:
             self.server.process.kill()
             self.server.process.wait()
             killed = time.monotonic()
-            self.server = start(str(folder), rest_port=rest or 0, grpc_port=grpc or 0)
+            self.server = start(str(folder), *self.flags, rest_port=rest or 0, grpc_port=grpc or 0)
             self.check(self.newest)
             self.down.clear()
             print(f"kill -9: right answers after {time.monotonic() - killed:.1f} s", flush=True)
@@ -261,7 +265,9 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder) / "models" / "conv"
         write_model(model / "1", 1.0)
-        soak = Soak(model, start(str(model)))
+        parameters = Path(folder) / "batching.config"
+        parameters.write_text(PARAMETERS)
+        soak = Soak(model, ("--batching", "--batching-parameters", str(parameters)))
         try:
             soak.run(options.seconds)
             soak.restart(options.restarts, model)
