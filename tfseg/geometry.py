@@ -16,14 +16,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tfseg.errors import DataError
+from tfseg.errors import ConfigError, DataError
 
 Affine = NDArray[np.float64]
 Spacing = tuple[float, float, float]
 
+CANONICAL = "SPL"  # what array axes z, y, x run to: Superior, Posterior, Left
+
 _LPS_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
-# Array axes z, y, x of the canonical orientation run to Superior, Posterior, Left.
-_CANONICAL_DIRECTION = np.array([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0]])
+_WORLD = ("LR", "PA", "SI")  # along and against the axes of LPS
 
 
 def affine_from_geometry(spacing_mm: Any, origin_mm: Any, direction: Any) -> Affine:
@@ -116,14 +117,30 @@ class Reorientation:
         return moved
 
 
-def to_canonical(affine: Affine) -> Reorientation:
-    """Return the reorientation that brings the array axes nearest to Superior, Posterior, Left.
+def to_orientation(affine: Affine, code: str = CANONICAL) -> Reorientation:
+    """Return the reorientation that brings the array axes nearest to those that ``code`` names.
 
-    Every model sees volumes in this orientation, so that left stays left whatever way the
-    scanner stored the slices. Nothing is interpolated: oblique volumes stay oblique.
+    Every model sees volumes in the canonical orientation, so that left stays left whatever way
+    the scanner stored the slices. Nothing is interpolated: oblique volumes stay oblique.
+
+    Args:
+        affine: of the source.
+        code: one of 48: what array axes z, y, x run to, as :func:`orientation_code` tells it.
+
+    Raises:
+        ConfigError: the code is another.
     """
-    direction = direction_of(affine)
-    cosines = _CANONICAL_DIRECTION.T @ direction  # (target axis, source axis)
+    wanted = np.zeros((3, 3))  # column k is the LPS direction of target axis k
+    for axis, letter in enumerate(code if len(code) == 3 else ""):
+        for world, pair in enumerate(_WORLD):
+            if letter in pair:
+                wanted[world, axis] = 1 - 2 * pair.index(letter)
+    if abs(np.linalg.det(wanted)) != 1:
+        raise ConfigError(
+            "an orientation must name three letters, one each of L and R, P and A, S and I; "
+            f"got {code!r}."
+        )
+    cosines = wanted.T @ direction_of(affine)  # (target axis, source axis)
     best = max(
         itertools.permutations(range(3)),
         key=lambda axes: sum(abs(cosines[target, source]) for target, source in enumerate(axes)),
@@ -134,13 +151,12 @@ def to_canonical(affine: Affine) -> Reorientation:
 
 def orientation_code(affine: Affine) -> str:
     """Return three letters: the LPS/RAI direction that array axes z, y, x run to, e.g. ``SPL``."""
-    letters = (("L", "R"), ("P", "A"), ("S", "I"))
     direction = direction_of(affine)
     best = max(
         itertools.permutations(range(3)),
         key=lambda world: sum(abs(direction[world[axis], axis]) for axis in range(3)),
     )
-    return "".join(letters[best[axis]][int(direction[best[axis], axis] < 0)] for axis in range(3))
+    return "".join(_WORLD[best[axis]][int(direction[best[axis], axis] < 0)] for axis in range(3))
 
 
 def farthest_apart(first: Affine, second: Affine, shape: tuple[int, ...]) -> float:

@@ -107,7 +107,15 @@ class Volume:
 
     def canonical(self) -> tuple[Volume, Reorientation]:
         """Return the volume with axes nearest to (S, P, L), and the way back for arrays."""
-        way = geometry.to_canonical(self.affine)
+        return self.oriented(geometry.CANONICAL)
+
+    def oriented(self, code: str) -> tuple[Volume, Reorientation]:
+        """Return the volume with axes nearest to ``code``, and the way back for arrays.
+
+        Raises:
+            ConfigError: see :func:`tfseg.geometry.to_orientation`.
+        """
+        way = geometry.to_orientation(self.affine, code)
         moved = Volume(
             way.apply(self.array), way.apply_affine(self.affine, self.shape), self.modality
         )

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tfseg import geometry
-from tfseg.errors import DataError
+from tfseg.errors import ConfigError, DataError
 
 SHAPE = (4, 5, 6)
 
@@ -72,7 +72,7 @@ def test_canonical_keeps_every_voxel_in_its_place(turn: tuple[float, ...]) -> No
     array = np.arange(np.prod(SHAPE)).reshape(SHAPE)
     for matrix in all_orientations():
         affine = geometry.affine_from_geometry((3, 1, 2), (7, 8, 9), rotation(*turn) @ matrix)
-        way = geometry.to_canonical(affine)
+        way = geometry.to_orientation(affine)
         moved = way.apply(array)
         moved_affine = way.apply_affine(affine, SHAPE)
         assert geometry.orientation_code(moved_affine) == "SPL"
@@ -80,6 +80,29 @@ def test_canonical_keeps_every_voxel_in_its_place(turn: tuple[float, ...]) -> No
         for index in ((0, 0, 0), (1, 2, 0), tuple(np.array(moved.shape) - 1)):
             source = np.argwhere(array == moved[index])[0]
             np.testing.assert_allclose(moved_affine @ [*index, 1], affine @ [*source, 1])
+
+
+def test_all_48_orientations_as_nibabel_turns_them() -> None:
+    array = np.arange(np.prod(SHAPE), dtype=np.int32).reshape(SHAPE)
+    affine = geometry.affine_from_geometry((3, 1, 2), (7, 8, 9), rotation(0.2, -0.3, 0.1))
+    ras = geometry.affine_to_ras_xyz(affine)
+    start = nib.orientations.io_orientation(ras)
+    for matrix in all_orientations():
+        code = geometry.orientation_code(
+            geometry.affine_from_geometry((1, 1, 1), (0, 0, 0), matrix)
+        )
+        turn = nib.orientations.ornt_transform(start, nib.orientations.axcodes2ornt(code[::-1]))
+        expected = nib.Nifti1Image(array.transpose(2, 1, 0), ras).as_reoriented(turn)
+        way = geometry.to_orientation(affine, code)
+        np.testing.assert_array_equal(way.apply(array).transpose(2, 1, 0), expected.dataobj)
+        found = geometry.affine_to_ras_xyz(way.apply_affine(affine, SHAPE))
+        np.testing.assert_allclose(found, expected.affine, atol=1e-9)
+
+
+@pytest.mark.parametrize("code", ["", "SP", "SPLL", "SSL", "SAP", "spl", "XYZ"])
+def test_no_other_orientation(code: str) -> None:
+    with pytest.raises(ConfigError, match="one each of L and R"):
+        geometry.to_orientation(np.eye(4), code)
 
 
 def test_reorientation_leaves_the_channel_axis_alone() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import permutations, product
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,16 @@ import click
     "stored unit.",
 )
 @click.option(
+    "--orientation",
+    type=click.Choice(
+        ["".join(code) for one in product("RL", "AP", "SI") for code in permutations(one)],
+        case_sensitive=False,
+    ),
+    metavar="CODE",
+    help="Turn and flip the axes so that x, y and z run to these sides, such as RAS or LPS; "
+    "nothing is interpolated.  [default: as they are stored]",
+)
+@click.option(
     "--identify",
     is_flag=True,
     help="Also write SeriesInstanceUIDs, the names of damaged files, and the patient's sex, age, "
@@ -32,7 +43,13 @@ import click
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the manifest as JSON on stdout.")
 def import_dicom(
-    src: Path, out: Path, allow_gaps: bool, pet: str, identify: bool, as_json: bool
+    src: Path,
+    out: Path,
+    allow_gaps: bool,
+    pet: str,
+    orientation: str | None,
+    identify: bool,
+    as_json: bool,
 ) -> None:
     """Convert every DICOM volume in SRC to a NIfTI file in the new folder OUT.
 
@@ -53,6 +70,7 @@ def import_dicom(
             damaged=lambda file, reason: note(f"skipped damaged file {file}: {reason}"),
             allow_gaps=allow_gaps,
             suv=pet == "suv",
+            orientation=orientation,
             identify=identify,
         )
     except NothingConvertedError as error:

@@ -142,7 +142,7 @@ def _difference(found: NDArray[Any], expected: NDArray[Any]) -> NDArray[np.uint8
 
 
 def _plane_panels(volume: Volume, label: Volume, reference: Volume | None) -> list[_Panel]:
-    way = geometry.to_canonical(volume.affine)
+    way = geometry.to_orientation(volume.affine)
     scan = way.apply(_displayed(volume.channel_last()))
     found = way.apply(label.channel_last()[..., 0])
     expected = None if reference is None else way.apply(reference.channel_last()[..., 0])

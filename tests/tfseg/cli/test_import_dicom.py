@@ -30,6 +30,22 @@ def series(phantom: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(phantom / "dicom/abdomen_001", tmp_path / "scan"))
 
 
+def test_axes_are_turned_if_asked(series: Path, tmp_path: Path) -> None:
+    assert run(["import-dicom", str(series), str(tmp_path / "stored")]) == 0
+    assert run(["import-dicom", str(series), str(tmp_path / "out"), "--orientation", "psr"]) == 0
+    (entry,) = json.loads((tmp_path / "out/manifest.json").read_text())["series"]
+    assert entry["orientation"] == "RSP"  # of array axes z, y, x
+    assert entry["decisions"][-1].endswith("to PSR")
+    stored, turned = (
+        read_volume(next((tmp_path / one).glob("*.nii.gz"))) for one in ("stored", "out")
+    )
+    assert turned.shape != stored.shape
+    np.testing.assert_array_equal(turned.canonical()[0].array, stored.canonical()[0].array)
+    np.testing.assert_allclose(
+        turned.canonical()[0].affine, stored.canonical()[0].affine, atol=1e-4
+    )
+
+
 def test_a_tree_of_series(phantom: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
     assert run(["import-dicom", str(phantom), str(out), "--json"]) == 0

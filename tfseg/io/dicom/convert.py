@@ -29,6 +29,7 @@ def convert_tree(
     damaged: Callable[[Path, str], None] | None = None,
     allow_gaps: bool = False,
     suv: bool = True,
+    orientation: str | None = None,
     identify: bool = False,
 ) -> dict[str, Any]:
     """Write each volume as ``<modality>-<number>-<id>[-<label>].nii.gz``, and ``manifest.json``.
@@ -46,6 +47,8 @@ def convert_tree(
         damaged: is told of each damaged file that is skipped, and why.
         allow_gaps: interpolate missing slices instead of refusing them.
         suv: scale PET to standardised uptake values where the header allows it.
+        orientation: turn and flip the axes so that x, y and z run to this, e.g. ``RAS``; ``None``
+            keeps them as they are stored.
         identify: also write SeriesInstanceUIDs, the names of damaged files, and the patient's
             sex, age, weight and size.
 
@@ -85,7 +88,13 @@ def convert_tree(
             names: set[str] = set()
             for stack in progress([stack for one in tree.series for stack in split(one)]):
                 entry = _convert(
-                    stack, folder, names, allow_gaps=allow_gaps, suv=suv, identify=identify
+                    stack,
+                    folder,
+                    names,
+                    allow_gaps=allow_gaps,
+                    suv=suv,
+                    orientation=orientation,
+                    identify=identify,
                 )
                 if identify:
                     entry["series_uid"] = stack.series.uid
@@ -116,7 +125,14 @@ def _first_damaged(tree: Tree) -> str:
 
 
 def _convert(
-    stack: Stack, folder: Path, names: set[str], *, allow_gaps: bool, suv: bool, identify: bool
+    stack: Stack,
+    folder: Path,
+    names: set[str],
+    *,
+    allow_gaps: bool,
+    suv: bool,
+    orientation: str | None,
+    identify: bool,
 ) -> dict[str, Any]:
     entry: dict[str, Any] = {
         "id": stack.series.identity,
@@ -136,13 +152,18 @@ def _convert(
         acquired = sidecar(first.header.path, first.index, identify=identify)
     except DataError as error:
         return entry | {"reason": str(error)}
-    volume = loaded.volume
+    volume, decisions = loaded.volume, list(loaded.decisions)
+    if orientation is not None:
+        stored = geometry.orientation_code(volume.affine)[::-1]
+        volume, _ = volume.oriented(orientation[::-1])
+        if stored != orientation:
+            decisions.append(f"axes turned from {stored} to {orientation}")
     name = _file_name(stack, names)
     nifti.write(volume, folder / name)
     write_json(folder / name.replace(".nii.gz", ".json"), acquired)
     return entry | {
         "file": name,
-        "decisions": list(loaded.decisions),
+        "decisions": decisions,
         "unit": loaded.unit,
         "shape": list(volume.shape),
         "dtype": str(volume.array.dtype),
