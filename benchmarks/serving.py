@@ -10,7 +10,7 @@ One line each:
 - resident memory over ``--requests`` requests, after a warm-up of a tenth of them;
 - a 3D U-Net's patch of 64^3 as JSON, in and out: what that adds to the network's own time;
 - requests of one 64 x 64 picture from 96 threads, one at a time and in batches of up to 32:
-  requests a second, for one convolution and for a U-Net.
+  requests a second, for one convolution, a U-Net of three levels and one of five, down to 4 x 4.
 
 Server and client are two processes. Times are the least of several where one is meant, and all
 figures are to be read on an idle machine.
@@ -256,11 +256,12 @@ def main() -> None:
     options = parser.parse_args()
     keep_freed_memory()  # as tfseg query does
     with tempfile.TemporaryDirectory() as folder:
-        names = ("scale", "convolution", "unet", "unet3d")
-        scale, conv, flat, deep = (Path(folder) / "models" / name for name in names)
+        names = ("scale", "convolution", "unet of 3 levels", "unet of 5 levels", "unet3d")
+        scale, conv, small, flat, deep = (Path(folder) / "models" / name for name in names)
         write_model(scale / "1", 1.0, convolve=False)
         write_model(conv / "1", 1.0)
-        save_network(flat / "1", (64, 64, 1), base_filters=8, depth=3)
+        save_network(small / "1", (64, 64, 1), base_filters=8, depth=3)
+        save_network(flat / "1", (64, 64, 1), base_filters=8, depth=5)
         save_network(deep / "1", (64, 64, 64, 1))
         with serving(str(scale), str(conv)) as server:
             latency(scale, server)
@@ -275,11 +276,12 @@ def main() -> None:
             "num_batch_threads { value: 2 }"
         )
         batched = ("--batching", "--batching-parameters", str(parameters))
-        models = (str(conv), str(flat))
+        joined = (conv, small, flat)
+        models = tuple(map(str, joined))
         room = ("--max-concurrency", "16")  # and eight times as many that wait
         with serving(*models, *room) as single, serving(*models, *batched) as joining:
-            batching(conv, single, joining)
-            batching(flat, single, joining)
+            for model in joined:
+                batching(model, single, joining)
 
 
 if __name__ == "__main__":
