@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -255,20 +255,21 @@ def serve(**given: Any) -> None:
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with tempfile.TemporaryDirectory(prefix="tfseg-serve-") as exports:
-            _serve(flags.models(Path(exports)), options, flags.as_json)
+            drained = _serve(flags.models(Path(exports)), options, flags.as_json)
     finally:
         signal.signal(signal.SIGTERM, before)
+    if not drained:
+        _end_at_once("some requests took longer than 30 s and were cut off.")
 
 
-def _serve(models: Any, options: Any, as_json: bool) -> None:
-    """Serve until a signal comes."""
+def _serve(models: Any, options: Any, as_json: bool) -> bool:
+    """Serve until a signal comes; tell whether every request then got its answer."""
     import logging
     import signal
     import sys
     import threading
 
     from tfseg.cli.console import note, print_json
-    from tfseg.errors import TfsegError
     from tfseg_serving.server import Server
 
     server = Server(models, options)
@@ -290,5 +291,15 @@ def _serve(models: Any, options: Any, as_json: bool) -> None:
     sys.stdout.flush()
     stop.wait()
     note("stopping: requests under way may finish within 30 s")
-    if not server.stop():
-        raise TfsegError("some requests took longer than 30 s and were cut off.")
+    return server.stop()
+
+
+def _end_at_once(message: str) -> NoReturn:
+    """Say why and end the process, which would wait for the threads of those requests."""
+    import os
+    import sys
+
+    click.echo(f"tfseg: {message}", err=True)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(1)

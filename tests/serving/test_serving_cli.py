@@ -116,6 +116,48 @@ def test_kill_9_in_the_middle_of_a_request_then_restart_then_sigterm(
     assert again.wait() == 0
 
 
+_STUCK = """
+import os, signal, sys, threading
+from functools import partialmethod
+sys.path.insert(0, sys.argv[1])
+from tests.serving.conftest import FakeServable
+from tfseg.cli.main import main
+from tfseg_serving.server import Server
+
+class Stuck(FakeServable):
+    def predict(self, *given, **more):
+        os.kill(os.getpid(), signal.SIGTERM)
+        threading.Event().wait()
+
+Server._load_with_tensorflow = lambda server, folder: Stuck()
+Server.stop = partialmethod(Server.stop, grace_s=0.5)
+sys.argv[1:] = ["serve", sys.argv[2], "--rest-port", "0", "--grpc-port", "0", "--json"]
+main()
+"""
+
+
+def test_a_request_that_never_ends_does_not_keep_the_process_alive(tmp_path: Path) -> None:
+    root = Path(__file__).parents[2]
+    process = subprocess.Popen(
+        [sys.executable, "-c", _STUCK, str(root), str(_model(tmp_path))],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        lines = list(iter(process.stdout.readline, "}\n"))
+        url = json.loads("".join(lines) + "}")["grpc"]
+        with connect(url) as client, pytest.raises(ServerError):
+            client.predict("m", {"x": np.float32([2])}, "serving_default")
+        _, said = process.communicate(timeout=30)
+    finally:
+        process.kill()
+        process.communicate()
+    assert process.returncode == 1
+    assert said.splitlines()[-1] == "tfseg: some requests took longer than 30 s and were cut off."
+
+
 # --- bad input
 
 
