@@ -4,6 +4,7 @@ import gc
 
 import keras
 import pytest
+from tensorflow.python.framework import ops
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -17,7 +18,9 @@ def keep_libraries():
 
 @pytest.fixture(autouse=True)
 def forget_networks():
-    """Keras keeps the graphs of everything that was built."""
+    """Keras keeps everything that was built, TensorFlow every graph with a gradient of our own."""
     yield
-    keras.backend.clear_session()
-    gc.collect()
+    registered = ops.gradient_registry._registry
+    for name in [name for name in registered if name.startswith("CustomGradient-")]:
+        del registered[name]
+    keras.backend.clear_session()  # collects the garbage, too
