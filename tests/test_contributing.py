@@ -94,7 +94,7 @@ def test_in_a_copy_of_the_sources_the_three_edits_suffice(example, tmp_path):
     ignored = shutil.ignore_patterns("__pycache__")
     shutil.copytree(ROOT / "tfseg", tmp_path / "tfseg", ignore=ignored)
     shutil.copytree(ROOT / "tests/conformance", tmp_path / "tests/conformance", ignore=ignored)
-    for path in ("pyproject.toml", "tests/conftest.py"):
+    for path in ("pyproject.toml", "tests/conftest.py", "tests/keras_memory.py"):
         shutil.copy(ROOT / path, tmp_path / path)
     (tmp_path / "tfseg/models/tiny.py").write_text(file, encoding="utf-8")
     for path, opening, line in (
