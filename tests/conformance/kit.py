@@ -32,9 +32,6 @@ class Case:
     learning_rate: float = 1e-2
 
 
-# A detector's second stage learns to say "nothing" until the first one's boxes are good, and has a
-# larger loss again from then on: at this rate that is after the thirty steps.
-_DETECTOR_RATE = 5e-4
 _FEW_BOXES = {"candidates": 32, "proposals": 32, "detections": 4, "max_objects": 4}
 
 CASES: dict[str, Case] = {
@@ -87,7 +84,7 @@ CASES: dict[str, Case] = {
     # Not 16: on a coarsest map of 2 x 2 x 2 voxels TensorFlow 2.21's fused 3D convolution and sum
     # (oneDNN) crashes, a defect of the library that tiny patches alone meet.
     "segresnet": Case({"base_filters": 4}, edge=32),
-    # The divergence from the normal distribution is exponential in what a step changes.
+    # At 1e-2 its loss jumps to 3e5 in the fourth step and stays above where it began.
     "segresnet_vae": Case({"base_filters": 4, "latent": 8}, edge=32, learning_rate=3e-3),
     "nonlocal_unet": Case({"base_filters": 4}),
     "kidnet": Case({"base_filters": 4, "depth": 4}),
@@ -101,8 +98,10 @@ CASES: dict[str, Case] = {
     "cfcn": Case({"base_filters": 4, "depth": 3, "stages": "joint"}),
     "unet3d_two_stage": Case({"base_filters": 4, "depth": 3, "stages": "joint"}, edge=32),
     "detect_then_segment": Case({"base_filters": 4, "depth": 3, "stages": "joint"}, edge=32),
+    # At 1e-2 its loss falls to a quarter and rises again. Longer training is tested on Mask R-CNN,
+    # which has the same two stages: tests/tfseg/training/test_detection.py.
     "faster_rcnn": Case(
-        {"base_filters": 4, "box_cells": 3, **_FEW_BOXES}, edge=32, learning_rate=_DETECTOR_RATE
+        {"base_filters": 4, "box_cells": 3, **_FEW_BOXES}, edge=32, learning_rate=5e-4
     ),
     "mask_rcnn": Case(
         {
@@ -113,12 +112,10 @@ CASES: dict[str, Case] = {
             **_FEW_BOXES,
         },
         edge=32,
-        learning_rate=_DETECTOR_RATE,
     ),
     "cfun": Case(
         {"base_filters": 2, "mask_cells": 32, "mask_filters": 2, "box_cells": 3, **_FEW_BOXES},
         edge=32,
-        learning_rate=_DETECTOR_RATE,
     ),
 }
 

@@ -71,8 +71,10 @@ def test_a_size_left_open_answers_like_a_fixed_one(name, rank):
     fixed = small(name, (*size, 1))
     fixed.set_weights(free.get_weights())
     x = images((*size, 1))
+    # CFUN's logits reach 14; even a graph of fixed sizes differs from them by 2.5e-4.
+    rtol = 1e-4 if name == "cfun" else 0
     for expected, answer in zip(outputs_of(fixed(x)), outputs_of(in_graph(x)), strict=True):
-        np.testing.assert_allclose(answer, expected, rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(answer, expected, rtol=rtol, atol=1e-4)
 
 
 def norms(name):

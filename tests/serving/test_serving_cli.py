@@ -36,10 +36,11 @@ def test_help_imports_no_tensorflow(command: str) -> None:
 class Process:
     """`tfseg serve` as a process of its own."""
 
-    def __init__(self, *arguments: str) -> None:
-        command = "from tfseg.cli.main import main; main()"
+    def __init__(self, *arguments: str, before: str = "") -> None:
+        code = f"{before}\nfrom tfseg.cli.main import main; main()"
         self.process = subprocess.Popen(
-            [sys.executable, "-c", command, "serve", *arguments, "--json"],
+            [sys.executable, "-c", code, "serve", *arguments, "--json"],
+            cwd=Path(__file__).parents[2],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -63,8 +64,8 @@ class Process:
 def serve_process() -> Iterator[Callable[..., Process]]:
     processes: list[Process] = []
 
-    def start(*arguments: str) -> Process:
-        processes.append(Process(*arguments))
+    def start(*arguments: str, before: str = "") -> Process:
+        processes.append(Process(*arguments, before=before))
         return processes[-1]
 
     yield start
@@ -117,11 +118,9 @@ def test_kill_9_in_the_middle_of_a_request_then_restart_then_sigterm(
 
 
 _STUCK = """
-import os, signal, sys, threading
+import os, signal, threading
 from functools import partialmethod
-sys.path.insert(0, sys.argv[1])
 from tests.serving.conftest import FakeServable
-from tfseg.cli.main import main
 from tfseg_serving.server import Server
 
 class Stuck(FakeServable):
@@ -131,30 +130,18 @@ class Stuck(FakeServable):
 
 Server._load_with_tensorflow = lambda server, folder: Stuck()
 Server.stop = partialmethod(Server.stop, grace_s=0.5)
-sys.argv[1:] = ["serve", sys.argv[2], "--rest-port", "0", "--grpc-port", "0", "--json"]
-main()
 """
 
 
-def test_a_request_that_never_ends_does_not_keep_the_process_alive(tmp_path: Path) -> None:
-    root = Path(__file__).parents[2]
-    process = subprocess.Popen(
-        [sys.executable, "-c", _STUCK, str(root), str(_model(tmp_path))],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert process.stdout is not None
-        lines = list(iter(process.stdout.readline, "}\n"))
-        url = json.loads("".join(lines) + "}")["grpc"]
-        with connect(url) as client, pytest.raises(ServerError):
-            client.predict("m", {"x": np.float32([2])}, "serving_default")
-        _, said = process.communicate(timeout=30)
-    finally:
-        process.kill()
-        process.communicate()
-    assert process.returncode == 1
+def test_a_request_that_never_ends_does_not_keep_the_process_alive(
+    tmp_path: Path, serve_process
+) -> None:
+    model = str(_model(tmp_path))
+    server = serve_process(model, "--rest-port", "0", "--grpc-port", "0", before=_STUCK)
+    with connect(server.ready["grpc"]) as client, pytest.raises(ServerError):
+        client.predict("m", {"x": np.float32([2])}, "serving_default")
+    _, said = server.process.communicate(timeout=30)
+    assert server.process.returncode == 1
     assert said.splitlines()[-1] == "tfseg: some requests took longer than 30 s and were cut off."
 
 
