@@ -45,3 +45,10 @@ def test_shapes_are_known():
     assert images.shape == (4, 2, 3, 4, 1)
     assert labels.shape == (4, 2, 3, 4)
     assert (images.dtype, labels.dtype) == ("float32", "uint8")
+
+
+def test_nothing_is_left_to_tune():
+    """The end of a distributed data set does not wake tf.data's tuner, but waits for it."""
+    batches = patch_batches(Numbered(), batch_size=4, first_step=0, last_step=1)
+    assert batches.options().autotune.enabled is False
+    assert batches.map(lambda *batch: batch).options().autotune.enabled is False
