@@ -44,9 +44,9 @@ def patch_batches(
 
     numbers = tf.data.Dataset.range(first_step * batch_size, last_step * batch_size)
     patches = numbers.map(load, num_parallel_calls=workers, deterministic=True)
-    # All sizes are given, so there is nothing for tf.data to tune; and its tuner, which sleeps
-    # twice as long each time, is not woken by the end of a distributed data set: the last step of
-    # an epoch then waits for it, for up to as long as all others took.
+    # All sizes are given, so there is nothing for tf.data to tune; and its tuner sleeps twice as
+    # long each time, and often misses being woken when the iterator is deleted, which then waits
+    # for it: an epoch took up to twice its time.
     options = tf.data.Options()
     options.autotune.enabled = False
     return patches.batch(batch_size, drop_remainder=True).prefetch(2).with_options(options)

@@ -175,10 +175,8 @@ class Trainer:
         started = time.monotonic()
         losses: list[float] = []
         waiting: list[Any] = []
-        for number, batch in enumerate(
-            self.strategy.experimental_distribute_dataset(batches), start=1
-        ):
-            waiting.append(self._step(batch))
+        for number, batch in enumerate(batches, start=1):
+            waiting.append(self._step(self._shares(batch)))
             if len(waiting) == _CHECK_EVERY or number == steps:
                 losses += [float(value) for value in waiting]
                 waiting.clear()
@@ -201,6 +199,21 @@ class Trainer:
             f"the loss became {losses[first]} at step {step}; training stopped. Last good "
             f"checkpoint: {kept}. Lower the learning rate (--set learning_rate="
             f"{self.config.initial_rate / 10:g}) or check the data (tfseg check)."
+        )
+
+    def _shares(self, batch: Sequence[tf.Tensor]) -> Any:
+        """Return what each replica learns from: neighbouring patches, as many each.
+
+        Not a distributed data set, which reads through one more pipeline for every device. Those
+        have tf.data's tuner, whatever the options (see :func:`patch_batches`).
+        """
+        count = self.strategy.num_replicas_in_sync
+        if count == 1:
+            return batch
+        with tf.device("CPU:0"):
+            parts = [tf.split(part, count) for part in batch]
+        return self.strategy.experimental_distribute_values_from_function(
+            lambda context: tuple(part[context.replica_id_in_sync_group] for part in parts)
         )
 
     def _distributed_step(self, batch: Any) -> tf.Tensor:

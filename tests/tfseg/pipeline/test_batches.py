@@ -48,7 +48,7 @@ def test_shapes_are_known():
 
 
 def test_nothing_is_left_to_tune():
-    """The end of a distributed data set does not wake tf.data's tuner, but waits for it."""
+    """The end of an iterator can wait for tf.data's tuner as long as the iterator lived."""
     batches = patch_batches(Numbered(), batch_size=4, first_step=0, last_step=1)
     assert batches.options().autotune.enabled is False
     assert batches.map(lambda *batch: batch).options().autotune.enabled is False
