@@ -125,7 +125,7 @@ def ten_minutes_section(path: Path) -> list[str]:
     return [
         f"## After {settings['time_budget']} of training",
         "",
-        f"Each network in its default form at the width planned for CPUs, "
+        "Each network in its default form at the width planned for CPUs, "
         f"{settings['time_budget']} on {settings['cores']} cores,",
         "the same seed, fold 0; Dice is the mean over classes and held-out cases. So little time",
         "favours the small and the quick: it shows that each learns, not how good it gets.",

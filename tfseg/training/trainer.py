@@ -210,7 +210,7 @@ class Trainer:
         count = self.strategy.num_replicas_in_sync
         if count == 1:
             return batch
-        with tf.device("CPU:0"):
+        with tf.device("CPU:0"):  # or all of it would go to the first GPU
             parts = [tf.split(part, count) for part in batch]
         return self.strategy.experimental_distribute_values_from_function(
             lambda context: tuple(part[context.replica_id_in_sync_group] for part in parts)
