@@ -20,7 +20,7 @@ from tfseg.layers.detection import (
 )
 from tfseg.layers.gated import ConcatElu, gated_residual
 from tfseg.layers.latent import AutoencoderLoss, GaussianSample
-from tfseg.layers.margin import ZeroMargin
+from tfseg.layers.margin import MirrorMargin, ZeroMargin
 from tfseg.layers.nonlocal_attention import GlobalAttention, global_aggregation
 from tfseg.layers.norm import InstanceNormalization, normalise
 from tfseg.layers.pooling import AdaptiveAveragePooling, AdaptiveMaxPooling, pyramid_pooling
@@ -58,6 +58,7 @@ __all__ = [
     "LinearScale",
     "MaxPoolWithMask",
     "MaxUnpool",
+    "MirrorMargin",
     "OwnMask",
     "PasteDetections",
     "PasteLogits",

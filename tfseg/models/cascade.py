@@ -16,6 +16,7 @@ from pydantic import Field
 from tfseg.errors import ConfigError
 from tfseg.models import build, inference_model
 from tfseg.models.config import ModelConfig, Stage
+from tfseg.models.rebuild import rebuilt_on
 
 
 class CascadeConfig(ModelConfig):
@@ -95,18 +96,7 @@ def sub_network(x: Any, name: str, num_classes: int, *, prefix: str, **options: 
         ConfigError: see :func:`tfseg.models.build`.
     """
     template = inference_model(build(name, tuple(x.shape[1:]), num_classes, **options))
-    copies: dict[int, Any] = {}
-
-    def renamed(operation: Any) -> Any:
-        # Once for each operation: a layer that is used twice shares its weights.
-        if id(operation) not in copies:
-            config = operation.get_config()
-            config["name"] = f"{prefix}{operation.name}"
-            copies[id(operation)] = type(operation).from_config(config)
-        return copies[id(operation)]
-
-    # As keras.models.clone_model does it, which would make a graph of its own, cut off from x.
-    return template._run_through_graph(x, operation_fn=renamed)
+    return rebuilt_on(x, template, prefix=prefix)
 
 
 def foreground_group(num_classes: int) -> tuple[int, ...]:

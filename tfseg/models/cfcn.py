@@ -7,12 +7,13 @@ construction: P(lesion) = P(organ) P(lesion | organ), and the second factor is z
 The organ's mask is soft where the first network is unsure (:func:`tfseg.layers.region_weight`); no
 gradient flows through mask and box. With two classes the second network refines the first.
 
-With ``faithful=True`` both are the unpadded U-Net of 572 -> 388 voxels. The paper's dense CRF is no
-part of the network.
+With ``faithful=True`` both are the unpadded U-Net of 572 -> 388 voxels; ``tfseg train`` mirrors
+patches at their borders for them. The paper's dense CRF is no part of the network.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 import keras
@@ -22,6 +23,7 @@ from tfseg.errors import ConfigError
 from tfseg.layers import BoxCut, CropLike, PasteLogits, RegionGate, region_weight
 from tfseg.models.cascade import UCascadeConfig, foreground_group
 from tfseg.models.config import Stage
+from tfseg.models.unet import UNetConfig
 
 
 class CFCNConfig(UCascadeConfig):
@@ -48,6 +50,11 @@ class CFCNConfig(UCascadeConfig):
     margin: Annotated[float, Field(ge=0, le=1)] = 0.1
     padding: Literal["same", "valid"] = "same"
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+    def wider_input(self, spatial: Sequence[int]) -> tuple[int, ...]:
+        """Return the smallest input size whose output covers ``spatial``: that of each U-Net."""
+        u_net = UNetConfig(depth=self.depth, pooling=self.pooling, padding=self.padding)
+        return u_net.wider_input(spatial)
 
     def training_stages(self) -> tuple[Stage, ...]:
         """Return the organ's stage, then the lesions'."""

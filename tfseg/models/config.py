@@ -43,6 +43,13 @@ class ModelConfig(BaseModel):
         """Return what each of the ``rank`` axes of the input must be divisible by."""
         return (1,) * rank
 
+    def wider_input(self, spatial: Sequence[int]) -> tuple[int, ...]:
+        """Return the smallest input size whose output covers ``spatial``.
+
+        That of padded networks is ``spatial`` itself.
+        """
+        return tuple(spatial)
+
     def training_stages(self) -> tuple[Stage, ...]:
         """Return what is trained in which part of a run, in order; one stage at least.
 

@@ -2,14 +2,16 @@
 
 With ``faithful=True`` it is the paper's: 64 to 1024 channels on five levels, unpadded 3x3
 convolutions with ReLU and no normalisation, max-pooling, centre-cropped skips, dropout 0.5 at
-the end of the contracting path. The default is the form that later work settled on (Isensee et
-al. 2021, nnU-Net, doi:10.1038/s41592-020-01008-z): padded convolutions, instance normalisation,
+the end of the contracting path. ``tfseg train`` mirrors patches at their borders for it, so that
+it answers for the whole patch. The default is the form that later work settled on (Isensee et al.
+2021, nnU-Net, doi:10.1038/s41592-020-01008-z): padded convolutions, instance normalisation,
 leaky ReLU, strided convolution for pooling, deep supervision.
 """
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 import keras
@@ -29,7 +31,8 @@ class UNetConfig(ModelConfig):
         max_filters: channels of a level at most.
         depth: number of levels, the bottom included.
         convs: convolutions a level.
-        padding: ``same`` keeps the size; ``valid`` takes the border off with every convolution.
+        padding: ``same`` keeps the size; ``valid`` takes the border off with every convolution
+            (needs ``deep_supervision=false`` in training).
         pooling: ``stride`` (strided convolution) or ``max``.
         strides: pooling factor per axis of each of the depth - 1 poolings; ``None`` is 2 on
             every axis. Anisotropic volumes want 1 along thick slices at first.
@@ -80,6 +83,17 @@ class UNetConfig(ModelConfig):
         for step in self.level_strides(rank):
             factors = [factor * size for factor, size in zip(factors, step, strict=True)]
         return tuple(factors)
+
+    def wider_input(self, spatial: Sequence[int]) -> tuple[int, ...]:
+        """Return the smallest input size whose output covers ``spatial``."""
+        if self.padding == "same":
+            return tuple(spatial)
+        strides = self.level_strides(len(spatial))
+        factors = [[step[axis] for step in strides] for axis in range(len(spatial))]
+        return tuple(
+            next(n for n in itertools.count(size) if _unpadded_output(n, steps, self) >= size)
+            for size, steps in zip(spatial, factors, strict=True)
+        )
 
 
 def build_unet(input_shape: tuple[int | None, ...], num_classes: int, config: UNetConfig) -> Any:
@@ -153,29 +167,32 @@ def _check_valid_size(spatial: tuple[int | None, ...], config: UNetConfig) -> No
     strides = config.level_strides(len(spatial))
     for axis, size in enumerate(spatial):
         factors = [step[axis] for step in strides]
-        if size is None or _fits_unpadded(size, factors, config):
+        if size is None or _unpadded_output(size, factors, config):
             continue
-        fit = next(n for n in itertools.count(size + 1) if _fits_unpadded(n, factors, config))
+        fit = next(n for n in itertools.count(size + 1) if _unpadded_output(n, factors, config))
         raise ConfigError(
             f"an unpadded U-Net of depth {config.depth} must keep voxels at every level and find "
             f"a size that each pooling divides; got input size {size}. Use {fit}."
         )
 
 
-def _fits_unpadded(size: int, factors: list[int], config: UNetConfig) -> bool:
-    """Follow one axis down and up; every 3x3 convolution takes 2 voxels of it."""
+def _unpadded_output(size: int, factors: list[int], config: UNetConfig) -> int:
+    """Follow one axis down and up to its output's size; 0 where ``size`` does not fit.
+
+    Every 3x3 convolution takes 2 voxels of it.
+    """
     left = size - 2 * config.convs
     for factor in factors:
         if config.pooling == "max":
             if left % factor:
-                return False
+                return 0
             left = left // factor - 2 * config.convs
         else:
             left = (left - 3) // factor + 1 - 2 * (config.convs - 1)
         if left <= 0:
-            return False
+            return 0
     for factor in reversed(factors):
         left = left * factor - 2 * config.convs
         if left <= 0:
-            return False
-    return True
+            return 0
+    return left

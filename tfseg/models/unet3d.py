@@ -2,7 +2,8 @@
 
 Four levels. The channels double before each pooling, not after, so that no bottleneck is too
 narrow; transposed convolutions keep them. With ``faithful=True`` the convolutions are unpadded
-and skips are cropped: 132 x 132 x 116 voxels become 44 x 44 x 28. The published 19,069,955
+and skips are cropped: 132 x 132 x 116 voxels become 44 x 44 x 28. (``tfseg train`` mirrors
+patches at their borders for it, so that it answers for the whole patch.) The published 19,069,955
 parameters are the kernels, the last bias, and one number for each normalised channel; here that
 is the shift after the normalisation. (Its factor, of which the paper also speaks, would be a
 further 2,336; ReLU and pooling let the next convolution take it over.) The default is padded,
@@ -18,6 +19,7 @@ normalise after the ReLU, here it is before.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 import keras
@@ -37,6 +39,7 @@ from tfseg.models.config import ModelConfig, output_logits
 
 _LEVELS = 4
 _SMALLEST_VALID = 92  # 8 (b + 4) + 4 (4 + 2 + 1) for a bottom of b = 4 voxels; the answer has 4
+_VALID_MARGIN = 88  # voxels that the answer is shorter
 
 
 class UNet3DConfig(ModelConfig):
@@ -64,6 +67,12 @@ class UNet3DConfig(ModelConfig):
     def divisor(self, rank: int) -> tuple[int, ...]:
         """Return what each axis of a padded network's input must be divisible by."""
         return (2 ** (_LEVELS - 1),) * rank
+
+    def wider_input(self, spatial: Sequence[int]) -> tuple[int, ...]:
+        """Return the smallest input size whose output covers ``spatial``."""
+        if self.padding == "same":
+            return tuple(spatial)
+        return tuple(_smallest_valid(size + _VALID_MARGIN) for size in spatial)
 
 
 class SulciUNet3DConfig(UNet3DConfig):
@@ -143,8 +152,12 @@ def _check_size(spatial: tuple[int | None, ...], config: UNet3DConfig) -> None:
         return
     for size in spatial:
         if size is not None and (size < _SMALLEST_VALID or (size - _SMALLEST_VALID) % 8):
-            fit = _SMALLEST_VALID + max(0, -(-(size - _SMALLEST_VALID) // 8)) * 8
             raise ConfigError(
                 "an unpadded 3D U-Net takes 92 voxels along an axis, or a multiple of 8 more; "
-                f"got {spatial}. Use {fit} for {size}."
+                f"got {spatial}. Use {_smallest_valid(size)} for {size}."
             )
+
+
+def _smallest_valid(size: int) -> int:
+    """Return the smallest size of ``size`` voxels or more that an unpadded network takes."""
+    return _SMALLEST_VALID + max(0, -(-(size - _SMALLEST_VALID) // 8)) * 8

@@ -13,7 +13,7 @@ from tfseg.datasets import open_dataset
 from tfseg.errors import ConfigError, DataError, TfsegError
 from tfseg.files import read_json, write_json
 from tfseg.losses import build_loss
-from tfseg.models import build, model_config, model_info
+from tfseg.models import model_config, model_info
 from tfseg.pipeline.cache import prepare_cases
 from tfseg.pipeline.patches import PatchSampler
 from tfseg.plan import Plan
@@ -109,6 +109,7 @@ def train_run(setup: Setup, folder: Path, *, resume: bool, track: Track) -> Mani
     import tensorflow as tf
 
     from tfseg.cli.console import note
+    from tfseg.models.same_size import build_same_size
     from tfseg.training.devices import gpu_count, open_strategy, seed_everything
     from tfseg.training.memory import check_memory
     from tfseg.training.objective import check_loss, detection_objective, prepare_loss
@@ -146,10 +147,12 @@ def train_run(setup: Setup, folder: Path, *, resume: bool, track: Track) -> Mani
     mixed = gpu_count() > 0 if config.mixed_precision is None else config.mixed_precision
     keras.mixed_precision.set_dtype_policy("mixed_float16" if mixed else "float32")
     seed_everything(config.seed, deterministic=config.deterministic)
+    seen = network.wider_input(plan.patch_size)
+    if seen != plan.patch_size:
+        note(f"{config.model} is unpadded: it sees patches mirrored at their borders, {seen}.")
     with strategy.scope():
         shape = (*plan.patch_size, len(plan.channels))
-        model = build(config.model, shape, plan.num_classes, **config.options)
-        _check_output_size(model, plan)
+        model = build_same_size(config.model, shape, plan.num_classes, **config.options)
         objective = detection_objective(model, network, loss)
         if config.weights and not resume:
             note(str(load_weights(model, config.weights)))
@@ -204,16 +207,6 @@ def train_run(setup: Setup, folder: Path, *, resume: bool, track: Track) -> Mani
     manifest = manifest.model_copy(update={"training": summary})
     manifest.save(folder, "manifest.json")
     return manifest
-
-
-def _check_output_size(model: Any, plan: Plan) -> None:
-    """Refuse a network whose full output is not as large as its input: labels would not fit."""
-    size = tuple(model.outputs[0].shape[1:-1])
-    if size != plan.patch_size:
-        raise ConfigError(
-            f"training needs an output of the patch's size; patch_size {plan.patch_size} gives "
-            f"{size}. Use padded convolutions: --set padding=same."
-        )
 
 
 def _budget(config: TrainConfig) -> Budget:

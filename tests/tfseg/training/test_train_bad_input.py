@@ -47,10 +47,10 @@ Command = Callable[..., tuple[int, str, str]]
         (
             [
                 *("--model", "unet", "--set", "padding=valid", "--set", "pooling=max"),
-                *("--set", "patch_size=20,20,20", "--set", "depth=2"),
-                *("--set", "strides=[[2,2,2]]"),
+                *("--set", "patch_size=20,20,20", "--set", "depth=4"),
+                *("--set", "strides=[[2,2,2],[1,1,1],[1,1,1]]", "--set", "base_filters=1"),
             ],
-            "patch_size (20, 20, 20) gives (4, 4, 4)",
+            "an unpadded unet must have its training outputs at full resolution",
         ),
         (["--model", "unet", "--set", "augmentation.flip=q"], "augmentation.flip"),
         (["--model", "unet", "--set", "dims=4"], "dims"),
