@@ -60,6 +60,7 @@ TENSORFLOW_MODULES = (
     "tfseg/models/detector.py",
     "tfseg/models/encoded.py",
     "tfseg/models/pixelbnn.py",
+    "tfseg/models/same_size.py",
     "tfseg/models/u_shape.py",
     "tfseg/models/unpooling.py",
     "tfseg/pipeline/batches.py",

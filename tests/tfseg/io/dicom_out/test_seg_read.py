@@ -75,7 +75,7 @@ def test_nearest_agrees_with_brute_force():
     affine[:3, :3] = turn * [2.0, 0.7, 0.9]
     affine[:3, 3] = [3, -4, 5]
     target[:3, :3] = np.linalg.qr(rng.normal(size=(3, 3)))[0] * 0.8
-    target[:3, 3] = affine[:3, 3] + affine[:3, :3] @ [1.5, 2, 2.5] - target[:3, :3] @ [3, 3, 3]
+    target[:3, 3] = affine[:3, 3] + affine[:3, :3] @ [1.4, 2.1, 2.6] - target[:3, :3] @ [3, 3, 3]
     result = nearest(array, affine, target, (7, 7, 7))
     assert np.count_nonzero(result) > 20
     for place in np.ndindex(7, 7, 7):
