@@ -26,13 +26,20 @@ def build_same_size(
     answer the middle is cut out; its layers keep their names.
 
     Raises:
-        ConfigError: see :func:`tfseg.models.build`; or an unpadded network whose training outputs
-            differ in size, so that no cut is the middle of all.
+        ConfigError: see :func:`tfseg.models.build`; an unpadded network whose training outputs
+            differ in size, so that no cut is the middle of all; or one whose configuration has no
+            wider input for it.
     """
     *spatial, channels = input_shape
     wide = model_config(name, **options).wider_input(spatial)
     network = build(name, (*wide, channels), num_classes, **options)
     if wide == tuple(spatial):
+        size = tuple(network.outputs[0].shape[1:-1])
+        if size != wide:  # its configuration does not know that it is unpadded
+            raise ConfigError(
+                f"training needs an output of the input's size; {name} answers {size} for {wide}. "
+                "Use padded convolutions: padding=same."
+            )
         return network
     if len({tuple(output.shape[1:-1]) for output in network.outputs}) > 1:
         raise ConfigError(
