@@ -12,9 +12,9 @@ from itertools import product
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from tfseg.compiled import compiled
 from tfseg.errors import ConfigError
 from tfseg.inference.windows import window_starts, window_weights
 from tfseg.plan import Plan
@@ -157,7 +157,7 @@ def pad_to_window(image: NDArray[Any], window: tuple[int, ...]) -> tuple[NDArray
     return np.pad(image, [*margins, (0, 0)]), before
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _interpolate_argmax(slab, z_position, y_position, x_position, labels):  # type: ignore[no-untyped-def]
     # slab (n, y, x, classes) float32; positions in voxels of the slab; labels written in place.
     classes = slab.shape[3]

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from tfseg.compiled import compiled
 from tfseg.errors import ConfigError, DataError
 
 _NEGLIGIBLE = 1e-7  # a weight below this is 0
@@ -128,7 +128,7 @@ def _two_nearest(
     return distances[..., 0], distances[..., 1]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _spread(squared, owner, step, reach, out_squared, out_owner):  # type: ignore[no-untyped-def]
     # Spreads the two nearest cells of every voxel along its line; all arrays (lines, length, 2).
     lines, length, _ = squared.shape

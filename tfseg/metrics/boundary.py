@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from tfseg.compiled import compiled
 from tfseg.metrics.counts import Labels
 
 
@@ -46,7 +46,7 @@ def find_boundary(labels: Labels) -> Boundary:
     return Boundary(surface, counts, boxes)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _find(labels, surface, counts, boxes):  # type: ignore[no-untyped-def]
     depth, height, width = labels.shape
     for z in range(depth):
@@ -78,7 +78,7 @@ def _find(labels, surface, counts, boxes):  # type: ignore[no-untyped-def]
             _tally(out, z, y, counts, boxes)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _compare(row, left, right, above, below, before, after, out):  # type: ignore[no-untyped-def]
     # No branch, and bytes throughout: the compiler makes it a loop over 32 voxels at a time.
     for i in range(row.size):
@@ -94,7 +94,7 @@ def _compare(row, left, right, above, below, before, after, out):  # type: ignor
         out[i] = np.uint8(0) if same else here
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _tally(row, z, y, counts, boxes):  # type: ignore[no-untyped-def]
     for x in range(row.size):
         label = row[x]

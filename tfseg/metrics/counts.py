@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from tfseg.compiled import compiled
 from tfseg.errors import DataError
 
 Counts = NDArray[np.int64]
@@ -107,7 +107,7 @@ def count_pairs(
     return table[:num_classes, :num_classes].copy()
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _count(reference, prediction, inside, table):  # type: ignore[no-untyped-def]
     # Adds to table[256 * reference + prediction]. Equal pairs follow one another nearly
     # everywhere: a run of them is added at once.
@@ -135,7 +135,7 @@ def relabel(labels: Labels, table: NDArray[np.uint8]) -> Labels:
     return result
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _relabel(labels, table, result):  # type: ignore[no-untyped-def]
     for i in range(labels.size):
         result[i] = table[labels[i]]

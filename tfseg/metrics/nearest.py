@@ -21,9 +21,9 @@ queries without one are asked again with twice the limit.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from tfseg.compiled import compiled
 from tfseg.metrics.boundary import Boundary
 
 
@@ -59,7 +59,7 @@ def nearest_distances(
     return distances
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _columns(surface, label, box, count):  # type: ignore[no-untyped-def]
     # The z of the targets in column (y, x) are depths[starts[c]:starts[c + 1]], ascending, with
     # c = (x - x of the box) * height of the box + (y - y of the box).
@@ -85,7 +85,7 @@ def _columns(surface, label, box, count):  # type: ignore[no-untyped-def]
     return starts, depths
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _search(surface, other, label, box, target_box, starts, depths, spacing, distances):  # type: ignore[no-untyped-def]
     (z0, z1), (y0, y1), (x0, x1) = box
     first_y, first_x = target_box[1, 0], target_box[2, 0]
@@ -134,7 +134,7 @@ def _search(surface, other, label, box, target_box, starts, depths, spacing, dis
         limit = max(1.25 * farthest, least)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _collect(surface, other, label, box, done, distances, asks):  # type: ignore[no-untyped-def]
     # Lists the queries of a slice; a voxel that is on both surfaces has its answer already.
     count = 0
@@ -150,7 +150,7 @@ def _collect(surface, other, label, box, done, distances, asks):  # type: ignore
     return count, done
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _rows(ask_y, rows):  # type: ignore[no-untyped-def]
     # Groups ascending y: rows[0] holds each once, rows[1] where it begins; returns how many.
     count = 0
@@ -162,7 +162,7 @@ def _rows(ask_y, rows):  # type: ignore[no-untyped-def]
     return count
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _depth(z, starts, depths, passed, spacing, depth):  # type: ignore[no-untyped-def]
     # depth (y') for one slice and one x'. passed[y'] is the last target of the column at or before
     # z, or its first; slices come in ascending order, so it only moves forward.
@@ -181,7 +181,7 @@ def _depth(z, starts, depths, passed, spacing, depth):  # type: ignore[no-untype
         depth[y] = (spacing * nearest) ** 2
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _lowest(heights, limit, first, spacing, positions, apexes, bounds, result):  # type: ignore[no-untyped-def]
     # result[k] = min over j of heights[j] + (spacing (positions[k] - first - j))^2, heights
     # above the limit left out: the lower envelope of parabolas, read at ascending positions.

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from tfseg.compiled import compiled
 from tfseg.config import AugmentationConfig
 from tfseg.errors import ConfigError
 from tfseg.pipeline.cache import PreparedCase
@@ -187,7 +187,7 @@ def _turned(
     return [image, label, found[..., 0]]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _sample(volume, labels, matrix, centre, image, label):  # type: ignore[no-untyped-def]
     # Patch voxel p reads the volume at centre + matrix (p - middle of the patch). Outside is 0.
     depth, height, width, channels = volume.shape
