@@ -3,4 +3,10 @@
 Importing this package imports no TensorFlow; the parts that need it import it themselves.
 """
 
+import os
+
 __version__ = "0.1.0"
+
+# Keras reads it when it is imported; the networks and their exports need TensorFlow, whatever
+# the user's other programs run on.
+os.environ["KERAS_BACKEND"] = "tensorflow"

@@ -8,6 +8,8 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from tfseg.errors import ConfigError
+
 _MOST_HELD = 1 << 16
 
 
@@ -23,10 +25,48 @@ def import_tensorflow() -> None:
     # Read when TensorFlow loads: oneDNN is several times faster on every recent CPU.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with stderr_held():
+    with stderr_held(), _without_keras_file():
+        import keras  # noqa: F401
         import tensorflow as tf
 
         tf.config.list_physical_devices()
+    settle_keras()
+
+
+@contextmanager
+def _without_keras_file() -> Iterator[None]:
+    """Hide ``~/.keras/keras.json``: TensorFlow's import fails where other back ends' values are."""
+    given = os.environ.get("KERAS_HOME")
+    with tempfile.TemporaryDirectory() as empty:
+        os.environ["KERAS_HOME"] = empty
+        try:
+            yield
+        finally:
+            if given is None:
+                del os.environ["KERAS_HOME"]
+            else:
+                os.environ["KERAS_HOME"] = given
+
+
+def settle_keras() -> None:
+    """Let Keras build networks in float32 with channels last, whatever the user's settings.
+
+    Those of ``~/.keras/keras.json`` are for other programs: the same command gives the same
+    network for every user.
+
+    Raises:
+        ConfigError: this process has imported Keras with another library than TensorFlow.
+    """
+    import keras
+
+    if keras.config.backend() != "tensorflow":
+        raise ConfigError(
+            f"Keras must run on TensorFlow; this process has imported it with "
+            f"{keras.config.backend()}. Import tfseg before keras."
+        )
+    keras.config.set_floatx("float32")
+    keras.config.set_image_data_format("channels_last")
+    keras.config.set_epsilon(1e-7)
 
 
 @contextmanager

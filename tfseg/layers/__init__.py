@@ -35,6 +35,7 @@ from tfseg.layers.units import double_conv, residual_unit
 from tfseg.layers.unpool import MaxPoolWithMask, MaxUnpool
 from tfseg.layers.upsample import nearest_upsample
 from tfseg.layers.views import FuseLogits
+from tfseg.quiet import settle_keras
 
 __all__ = [
     "AdaptiveAveragePooling",
@@ -97,3 +98,5 @@ __all__ = [
     "squeeze_excite",
     "transposed_conv",
 ]
+
+settle_keras()
