@@ -1,6 +1,8 @@
 """The command line's frame: exit codes, one line per error, nothing heavy imported."""
 
+import io
 import json
+import os
 import subprocess
 import sys
 
@@ -8,7 +10,7 @@ import click
 import pytest
 
 from tfseg import __version__
-from tfseg.cli import main
+from tfseg.cli import console, main
 from tfseg.cli.main import COMMANDS, run
 from tfseg.errors import DataError, TfsegError
 
@@ -112,3 +114,30 @@ def test_no_help_imports_tensorflow_or_numpy_for_the_list():
     assert codes == [0] * (1 + len(COMMANDS))
     assert first == []
     assert not tensorflow
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_no_name_is_beyond_the_terminal(monkeypatch, encoding):
+    """Neither letters that an encoding lacks nor file names that are no text end a command."""
+    name = os.fsdecode(b"\xcf\x80\xff")
+    streams = {stream: io.TextIOWrapper(io.BytesIO(), encoding) for stream in ("stdout", "stderr")}
+    for stream, wrapper in streams.items():
+        monkeypatch.setattr(sys, stream, wrapper)
+
+    @click.command()
+    def printing():
+        console.print_table(name, [name], [[name]])
+        console.note(name)
+        print(name, file=sys.stderr)
+        list(console.track([1], name))
+
+    monkeypatch.setattr(main, "probe", printing, raising=False)
+    monkeypatch.setitem(COMMANDS, "models", ("tfseg.cli.main:probe", "x"))
+    with pytest.raises(SystemExit) as end:
+        main.main(["models"])
+    assert end.value.code == 0
+    for wrapper in streams.values():
+        wrapper.flush()
+    shown = b"\xcf\x80" if encoding == "utf-8" else b"\\u03c0"
+    assert shown + b"\\udcff" in streams["stdout"].buffer.getvalue()
+    assert shown + b"\\udcff" in streams["stderr"].buffer.getvalue()
