@@ -37,7 +37,7 @@ def atomic_path(target: str | os.PathLike[str]) -> Iterator[Path]:
         target.parent.mkdir(parents=True, exist_ok=True)
         holder = Path(tempfile.mkdtemp(prefix=_PREFIX, suffix=_SUFFIX, dir=target.parent))
     except OSError as error:
-        raise _write_error(target, error) from error
+        raise write_error(target, error) from error
     # A folder of our own gives the temporary the target's exact name and one place to clean.
     temporary = holder / target.name
     done = False
@@ -56,9 +56,9 @@ def atomic_path(target: str | os.PathLike[str]) -> Iterator[Path]:
         # Libraries report a full disk in their own words, often without its error number.
         said = os.strerror(errno.ENOSPC) in str(error)
         if said or shutil.disk_usage(holder).free < _FULL_BYTES:
-            raise _write_error(target, OSError(errno.ENOSPC, "")) from error
+            raise write_error(target, OSError(errno.ENOSPC, "")) from error
         if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
-            raise _write_error(target, error) from error
+            raise write_error(target, error) from error
         raise
     finally:
         shutil.rmtree(holder, ignore_errors=True)
@@ -92,7 +92,8 @@ def _replace_folder(new: Path, target: Path, holder: Path) -> None:
     os.rename(new, target)
 
 
-def _write_error(target: Path, error: OSError) -> DataError:
+def write_error(target: Path, error: OSError) -> DataError:
+    """Return the error for a file or folder that cannot be written, with the reason."""
     # Inside another atomic write, name the place that the person asked for.
     kept = [part for part in target.parts if not _is_partial(part)]
     target = Path(*kept)

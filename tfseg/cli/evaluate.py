@@ -167,14 +167,15 @@ def measure(run: Path, *, quiet: bool) -> Metrics:
 
 
 def _latest() -> Path:
-    from tfseg.runs import LATEST
+    from tfseg.runs import latest
 
-    if not LATEST.exists():
+    folder = latest()
+    if not folder.exists():
         raise DataError(
-            f"no run is named and there is no {LATEST}. Train one, or name a run folder, an "
+            f"no run is named and there is no {folder}. Train one, or name a run folder, an "
             "exported model or a folder of predictions."
         )
-    return LATEST
+    return folder
 
 
 def _check_folder(folder: Path) -> None:

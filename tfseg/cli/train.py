@@ -47,20 +47,29 @@ def train(run: str | None, resume: bool, as_json: bool, **given: Any) -> None:
     held-out fold and writes everything to runs/unet-<date>. Settings come from --config, then
     --set, then the options above. After an interruption, --resume goes on where it stopped.
     """
-    from tfseg.cli.console import note, print_json
     from tfseg.files import remove_partials
     from tfseg.quiet import import_tensorflow
-    from tfseg.runs import existing_run, new_run_folder
-    from tfseg.training.run import Setup, train_run
+    from tfseg.runs import new_run, refuse_existing, resumed_run
+    from tfseg.training.run import Setup
 
     if resume:
-        folder = existing_run(run)
-        remove_partials(folder)
-        setup = _resumed(Setup.load(folder), given)
-        import_tensorflow()
+        with resumed_run(run) as folder:
+            remove_partials(folder)
+            setup = _resumed(Setup.load(folder), given)
+            import_tensorflow()
+            _train(setup, folder, resume=True, as_json=as_json)
     else:
+        if run:
+            refuse_existing(Path(run))  # before the data are looked at, which may take minutes
         setup = _new_setup(given, run)
-        folder = new_run_folder(setup.config.model, run)
+        with new_run(setup.config.model, run) as folder:
+            _train(setup, folder, resume=False, as_json=as_json)
+
+
+def _train(setup: Setup, folder: Path, *, resume: bool, as_json: bool) -> None:
+    from tfseg.cli.console import note, print_json
+    from tfseg.training.run import train_run
+
     note(_describe(setup, folder))
     manifest = train_run(setup, folder, resume=resume, track=_track)
     metrics = _evaluate(setup.config, folder, quiet=as_json)
