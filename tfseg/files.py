@@ -9,7 +9,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from tfseg.errors import DataError, TfsegError
 
 _PREFIX, _SUFFIX = ".tfseg-", ".partial"
 _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS}
+_MOST_WRITERS = 100  # at once, of one folder
 _FULL_BYTES = 1 << 20  # a disk with less than this left has just refused a write
 
 
@@ -87,9 +88,17 @@ def remove_partials(folder: str | os.PathLike[str]) -> None:
 
 def _replace_folder(new: Path, target: Path, holder: Path) -> None:
     # rename(2) replaces no folder that has content: move the old one into the holder first.
-    if target.exists():
-        os.rename(target, holder / "replaced")
-    os.rename(new, target)
+    for number in range(_MOST_WRITERS):
+        with suppress(FileNotFoundError):  # there is none, or another writer moved it
+            os.rename(target, holder / f"replaced-{number}")
+        try:
+            os.rename(new, target)
+        except OSError as error:
+            # Another writer has put its own there in between: the last one wins.
+            if error.errno not in {errno.ENOTEMPTY, errno.EEXIST} or number + 1 == _MOST_WRITERS:
+                raise
+        else:
+            return
 
 
 def write_error(target: Path, error: OSError) -> DataError:

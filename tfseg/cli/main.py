@@ -33,6 +33,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "export": ("tfseg_export.cli:export", "Export a run to SavedModel, ONNX, TensorRT and more."),
     "serve": ("tfseg_serving.cli:serve", "Serve SavedModels over the TF-Serving API."),
     "query": ("tfseg_serving.cli:query", "Send scans to a model server, write the label maps."),
+    "cache": ("tfseg.cli.cache:cache", "List or remove the prepared volumes of the runs."),
     "report": ("tfseg.cli.report:report", "Write a run's report as one HTML page."),
 }
 

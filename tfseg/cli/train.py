@@ -173,13 +173,21 @@ def _builtin_data(run: str | None, seed: int) -> Path:
     """Return the synthetic CT data set, made on first use beside the runs."""
     from tfseg.cli.console import note
     from tfseg.datasets.phantom import make_phantom
+    from tfseg.files import write_error
+    from tfseg.locks import locked
     from tfseg.runs import CACHE, ROOT
 
     root = Path(run).parent if run else ROOT
     folder = root / CACHE / f"phantom-ct-{seed}"
-    if not folder.is_dir():
-        note(f"No --data: making a synthetic CT data set in {folder}")
-        make_phantom(folder, kind="ct-abdomen", seed=seed)
+    if folder.is_dir():
+        return folder
+    try:
+        with locked(root / CACHE, on_wait=lambda holder: note(f"Waiting for {holder}")):
+            if not folder.is_dir():  # else the process that we waited for made it
+                note(f"No --data: making a synthetic CT data set in {folder}")
+                make_phantom(folder, kind="ct-abdomen", seed=seed)
+    except OSError as error:
+        raise write_error(folder, error) from error
     return folder
 
 

@@ -1,16 +1,20 @@
 """Prepared volumes on disk, memory-mapped: patches read only what they touch.
 
 A cache folder belongs to one data set and the parts of the plan that change voxels, so runs
-that share both share it. It may be deleted at any time; the next run makes it again.
+that share both share it; each case in it belongs to the files that it was made of. It may be
+deleted at any time (``tfseg cache``); the next run makes it again.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import logging
+import os
 import zipfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,11 +24,15 @@ from numpy.typing import NDArray
 
 from tfseg.datasets.base import Case, Dataset
 from tfseg.errors import DataError
-from tfseg.files import atomic_path
+from tfseg.files import atomic_path, write_error, write_json
+from tfseg.locks import locked
 from tfseg.plan import Plan
 from tfseg.preprocess import prepare, prepare_label
 
 _Case = TypeVar("_Case")
+_log = logging.getLogger(__name__)
+
+DESCRIPTION = "cache.json"
 
 _PLACES = 4096  # voxels remembered per class; enough that no patch centre repeats often
 # Of the plan; what else is in it does not change a prepared volume.
@@ -74,15 +82,38 @@ def prepare_cases(
     Raises:
         DataError: a case that cannot be used; the message names it and the remedy.
     """
-    folder = root / _key(dataset, plan)
+    folder = root / cache_key(dataset.root, dataset.labels, plan)
+    places = {case.id: folder / _case_key(case) for case in cases}
+    if not all(place.is_dir() for place in places.values()):
+        with _alone(folder):
+            _describe(folder, dataset, plan)
+            missing = [case for case in cases if not places[case.id].is_dir()]
+            _for_each(missing, lambda case: _write(dataset, case, plan, places[case.id]), progress)
+    opened = [_open(places[case.id], case.id) for case in cases]
+    with suppress(OSError):
+        os.utime(folder / DESCRIPTION)  # the day of its last use
+    return opened
 
-    def make(case: Case) -> None:
-        target = folder / case.id
-        if not target.is_dir():
-            _write(dataset, case, plan, target)
 
-    _for_each(cases, make, progress)
-    return [_open(folder / case.id, case.id) for case in cases]
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Let no other run prepare the same volumes meanwhile: whoever waits finds them done."""
+
+    def say(holder: str) -> None:
+        _log.warning("%s is preparing the same volumes; waiting for it.", holder)
+
+    try:
+        with locked(folder, on_wait=say):
+            yield
+    except OSError as error:
+        raise write_error(folder, error) from error
+
+
+def _describe(folder: Path, dataset: Dataset, plan: Plan) -> None:
+    """Write what the cache is of, for those who tidy up."""
+    spacing = None if plan.spacing_mm is None else list(plan.spacing_mm)
+    document = {"data": str(dataset.root.resolve()), "dims": plan.dims, "spacing_mm": spacing}
+    write_json(folder / DESCRIPTION, document)
 
 
 def with_voxel_maps(
@@ -185,17 +216,32 @@ def _open(folder: Path, case_id: str) -> PreparedCase:
             folder,
         )
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(f"the cached case {folder} is damaged. Delete it and run again.") from error
+        raise DataError(
+            f"the cached case {case_id} is damaged. Delete {folder} and run again."
+        ) from error
 
 
-def _key(dataset: Dataset, plan: Plan) -> str:
-    files = [file for case in dataset.cases for file in case.files if file != case.mask]
-    document = {
-        "files": [(str(file.resolve()), *_stamp(file)) for file in files],
-        "labels": dataset.labels,
-        "plan": plan.model_dump(mode="json", include=_CHANGES_VOXELS),
-        "format": 1,
-    }
+def cache_key(data: Path, labels: Sequence[str], plan: Plan) -> str:
+    """Return the name of the cache folder of a data set and a plan."""
+    return _digest(
+        {
+            "data": str(data.resolve()),
+            "labels": tuple(labels),
+            "plan": plan.model_dump(mode="json", include=_CHANGES_VOXELS),
+            "format": 2,
+        }
+    )
+
+
+def _case_key(case: Case) -> str:
+    """Return the name of a case's folder: never its id, which may be no file name."""
+    files = [file for file in case.files if file != case.mask]
+    return _digest(
+        {"id": case.id, "files": [(str(file.resolve()), *_stamp(file)) for file in files]}
+    )
+
+
+def _digest(document: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(document).encode()).hexdigest()[:16]
 
 

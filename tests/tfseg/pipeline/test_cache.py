@@ -1,6 +1,8 @@
 """Prepared volumes on disk: what is written, when it is reused, what damages it."""
 
 import os
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -93,17 +95,18 @@ def with_steps(before):
     ],
 )
 def test_a_plan_that_changes_voxels_has_a_cache_of_its_own(dataset, tmp_path, other):
-    prepare_cases(dataset, dataset.cases, plan(), tmp_path)
-    prepare_cases(dataset, dataset.cases, other, tmp_path)
-    assert len(list(tmp_path.glob("*/case_0"))) == 2
+    first = prepare_cases(dataset, dataset.cases, plan(), tmp_path)
+    second = prepare_cases(dataset, dataset.cases, other, tmp_path)
+    assert len({case.folder.parent for case in (*first, *second)}) == 2
 
 
 def test_a_changed_file_is_prepared_again(dataset, tmp_path):
-    prepare_cases(dataset, dataset.cases, plan(), tmp_path / "cache")
+    first = prepare_cases(dataset, dataset.cases, plan(), tmp_path)
     file = dataset.cases[0].label
     os.utime(file, ns=(1, file.stat().st_mtime_ns + 1))
-    prepare_cases(dataset, dataset.cases, plan(), tmp_path / "cache")
-    assert len(list((tmp_path / "cache").iterdir())) == 2
+    second = prepare_cases(dataset, dataset.cases, plan(), tmp_path)
+    assert first[0].folder != second[0].folder
+    assert first[1].folder == second[1].folder
 
 
 def test_other_labels_are_prepared_again(dataset, tmp_path):
@@ -113,25 +116,74 @@ def test_other_labels_are_prepared_again(dataset, tmp_path):
     assert len(list((tmp_path / "cache").iterdir())) == 2
 
 
+@pytest.mark.parametrize("name", ["../../evil", "pat1/scan1", "/abs/evil", "a" * 300, "nul\0"])
+def test_no_id_is_a_path(dataset, tmp_path, name):
+    (first, *others) = dataset.cases
+    named = replace(dataset, cases=(replace(first, id=name), *others))
+    cases = prepare_cases(named, named.cases, plan(), tmp_path / "in" / "cache")
+    assert cases[0].id == name
+    assert all(case.folder.parent.parent == tmp_path / "in" / "cache" for case in cases)
+
+
 @pytest.mark.parametrize("name", ["image.npy", "label.npy", "places.npz"])
 @pytest.mark.parametrize("damage", ["cut", "empty", "missing", "rubbish"])
 def test_a_damaged_cache_says_what_to_delete(dataset, tmp_path, name, damage):
-    prepare_cases(dataset, dataset.cases, plan(), tmp_path / "cache")
-    (file,) = (tmp_path / "cache").glob(f"*/case_1/{name}")
+    cases = prepare_cases(dataset, dataset.cases, plan(), tmp_path / "cache")
+    file = cases[1].folder / name
     content = file.read_bytes()
     file.unlink()
     if damage != "missing":
         file.write_bytes({"cut": content[:-40], "empty": b"", "rubbish": b"\0" * 64}[damage])
-    with pytest.raises(DataError, match=r"the cached case .*case_1 is damaged\. Delete it"):
+    message = rf"the cached case case_1 is damaged\. Delete {cases[1].folder} and run again"
+    with pytest.raises(DataError, match=message):
         prepare_cases(dataset, dataset.cases, plan(), tmp_path / "cache")
 
 
 def test_a_bad_case_leaves_nothing_half_written(dataset, tmp_path):
+    good = prepare_cases(dataset, dataset.cases[:1], plan(), tmp_path / "elsewhere")
     dataset.cases[1].image.write_bytes(b"no NIfTI")
     with pytest.raises(DataError, match=r"case_1\.nii\.gz"):
         prepare_cases(dataset, dataset.cases, plan(), tmp_path / "cache")
     left = {path.name for path in (tmp_path / "cache").glob("*/*")}
-    assert left <= {"case_0"}
+    assert left <= {good[0].folder.name, "cache.json"}
+
+
+WITHOUT_LOCKS = """
+import fcntl, errno
+def flock(*_):
+    raise OSError(errno.ENOLCK, "")
+fcntl.flock = flock
+"""
+PREPARE = """
+import sys
+from pathlib import Path
+from tfseg.datasets import open_dataset
+from tfseg.pipeline import cache
+from tfseg.plan import Plan
+data, plan, root = sys.argv[1:]
+dataset = open_dataset(data)
+made, write = [], cache._write
+cache._write = lambda *words: (made.append(1), write(*words))
+cases = cache.prepare_cases(dataset, dataset.cases, Plan.load(plan), Path(root))
+print(len(made), *(case.image.sum() for case in cases))
+"""
+
+
+@pytest.mark.parametrize("locks", [True, False])
+def test_runs_that_start_together_share_the_work(dataset, tmp_path, locks):
+    plan().save(tmp_path / "plan.json")
+    words = [dataset.root, tmp_path / "plan.json", tmp_path / "cache"]
+    before = "" if locks else WITHOUT_LOCKS
+    begun = [
+        subprocess.Popen([sys.executable, "-c", before + PREPARE, *words], stdout=subprocess.PIPE)
+        for _ in range(4)
+    ]
+    said = [process.communicate()[0].split() for process in begun]
+    assert [process.returncode for process in begun] == [0] * 4
+    assert len({tuple(words[1:]) for words in said}) == 1
+    if locks:  # one prepared both cases, the others none
+        assert sorted(int(words[0]) for words in said) == [0, 0, 0, 2]
+    assert not list((tmp_path / "cache").glob("*/.*"))
 
 
 def test_progress_sees_every_case(dataset, tmp_path):
