@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -123,3 +124,11 @@ def test_the_containers_last_stage_gets_the_environment_alone():
     assert 'ENTRYPOINT ["tfseg"]' in last
     extras = {name for group in re.findall(r"extras=([\w,]+)", text) for name in group.split(",")}
     assert extras == {"serving", "gpu", "tensorrt"}
+
+
+def test_nothing_is_reported_to_the_makers_of_runtimes():
+    """ONNX Runtime reads it when it is imported."""
+    code = "import tfseg, os; print(os.environ['ORT_DISABLE_TELEMETRY'])"
+    clean = {key: value for key, value in os.environ.items() if key != "ORT_DISABLE_TELEMETRY"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=clean)
+    assert done.stdout == "1\n"

@@ -36,7 +36,7 @@ def new_run(model: str, run: str | None) -> Iterator[Path]:
         while True:
             try:
                 _hold(stack, folder)
-                refuse_existing(folder)
+                _refuse_existing(folder)
                 break
             except ConfigError:
                 if run:
@@ -71,8 +71,7 @@ def _hold(stack: ExitStack, folder: Path) -> None:
         raise write_error(folder, error) from error
 
 
-def refuse_existing(folder: Path) -> None:
-    """Raise a ConfigError where ``folder`` holds a run already."""
+def _refuse_existing(folder: Path) -> None:
     if (folder / "config.json").exists():
         raise ConfigError(
             f"{folder} holds a run already. Use --resume to go on with it, or another --run."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,21 +50,22 @@ def train(run: str | None, resume: bool, as_json: bool, **given: Any) -> None:
     """
     from tfseg.files import remove_partials
     from tfseg.quiet import import_tensorflow
-    from tfseg.runs import new_run, refuse_existing, resumed_run
+    from tfseg.runs import new_run, resumed_run
     from tfseg.training.run import Setup
 
-    if resume:
-        with resumed_run(run) as folder:
+    with ExitStack() as stack:
+        if resume:
+            folder = stack.enter_context(resumed_run(run))
             remove_partials(folder)
             setup = _resumed(Setup.load(folder), given)
             import_tensorflow()
-            _train(setup, folder, resume=True, as_json=as_json)
-    else:
-        if run:
-            refuse_existing(Path(run))  # before the data are looked at, which may take minutes
-        setup = _new_setup(given, run)
-        with new_run(setup.config.model, run) as folder:
-            _train(setup, folder, resume=False, as_json=as_json)
+        elif run:  # refused before the data are looked at, which may take minutes
+            folder = stack.enter_context(new_run("", run))
+            setup = _new_setup(given, run)
+        else:
+            setup = _new_setup(given, run)
+            folder = stack.enter_context(new_run(setup.config.model, None))
+        _train(setup, folder, resume=resume, as_json=as_json)
 
 
 def _train(setup: Setup, folder: Path, *, resume: bool, as_json: bool) -> None:
