@@ -35,7 +35,7 @@ bench: $(READY) ## speed against named peers, where they are installed
 	$(BIN)/python benchmarks/soak.py
 
 fuzz: $(READY) ## damaged DICOM files: none may crash, hang or fill the memory
-	$(BIN)/python tests/fuzz/fuzz_dicom.py --inputs 200000 --seed 10
+	$(BIN)/python tests/fuzz/fuzz_dicom.py --reader images --inputs 200000 --seed 10
 	$(BIN)/python tests/fuzz/fuzz_dicom.py --reader labels --inputs 50000 --seed 10
 	$(BIN)/python tests/fuzz/fuzz_dicom.py --reader results --inputs 50000 --seed 10
 
