@@ -52,7 +52,7 @@ def main() -> None:
     series = data / "dicom" / TEST_CASE
     local, served = given.folder / "local.nii.gz", given.folder / "served.nii.gz"
     tfseg("predict", run, series, "-o", local)
-    query(exports / given.model, given.model, series, served)
+    query(exports / run.name, run.name, series, served)
     show(given.model, outcome, artifacts, agreement(local, served))
     seconds = time.monotonic() - started
     print(f"\n{seconds / 60:.1f} minutes. The run, its report and the exports: {given.folder}/")

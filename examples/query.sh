@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # A scan to a model server and its label map back, with curl.
 #
-#   tfseg serve exports/unet &
+#   tfseg serve exports/liver &
 #   examples/query.sh scan.nii.gz labels.nii.gz
-#   examples/query.sh scan.nii.gz labels.nii.gz http://localhost:8501 unet
+#   examples/query.sh scan.nii.gz labels.nii.gz http://localhost:8501 liver
 #
 # JSON makes a volume several times larger: fine for a look, slow for a CT of 500 slices. See
 # query_grpc.py for those. Needs curl, and Python with nibabel for the scan's file.
@@ -13,7 +13,7 @@ usage="usage: query.sh SCAN LABELS [URL [NAME]]"
 scan=${1:?$usage}
 labels=${2:?$usage}
 url=${3:-http://localhost:8501}
-name=${4:-unet}
+name=${4:-liver}
 python=${PYTHON:-python3}
 here=$(cd "$(dirname "$0")" && pwd)
 

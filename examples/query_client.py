@@ -1,15 +1,15 @@
 """A scan to a model server and its label map back, with tfseg's client. Imports no TensorFlow.
 
-    tfseg serve exports/unet &
+    tfseg serve exports/liver &
     python examples/query_client.py scan.nii.gz labels.nii.gz
-    python examples/query_client.py scan.nii.gz labels.nii.gz http://localhost:8501 unet
+    python examples/query_client.py scan.nii.gz labels.nii.gz http://localhost:8501 liver
 
 The same with Triton or OpenVINO Model Server, which take prepared windows only: this side then
 normalises, resamples and tiles, by the plan in the export's manifest.
 
     docker compose -f serving/deploy/docker-compose.triton.yml up --wait
-    python examples/query_client.py scan.nii.gz labels.nii.gz grpc://localhost:8001 unet \\
-        exports/triton/unet
+    python examples/query_client.py scan.nii.gz labels.nii.gz grpc://localhost:8001 liver \\
+        exports/triton/liver
 
 ``tfseg query`` does this from the command line, for many scans. The scan may be of any format
 that tfseg reads, a DICOM folder too.
@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument("scan", help="file of a format that tfseg reads, or DICOM folder")
     parser.add_argument("labels", help="label map to write")
     parser.add_argument("url", nargs="?", default="grpc://localhost:8500")
-    parser.add_argument("name", nargs="?", default="unet", help="of the model")
+    parser.add_argument("name", nargs="?", default="liver", help="of the model")
     parser.add_argument("export", nargs="?", type=Path, help="folder: speak KServe's protocol")
     given = parser.parse_args()
 

@@ -1,8 +1,8 @@
 """A scan to a model server and its label map back, with grpcio and TensorFlow Serving's own stubs.
 
-    tfseg serve exports/unet &
+    tfseg serve exports/liver &
     python examples/query_grpc.py scan.nii.gz labels.nii.gz
-    python examples/query_grpc.py scan.nii.gz labels.nii.gz localhost:8500 unet
+    python examples/query_grpc.py scan.nii.gz labels.nii.gz localhost:8500 liver
 
 Needs ``pip install tensorflow-serving-api nibabel`` and nothing of tfseg. The stubs import
 TensorFlow, which takes seconds; query_client.py does without.
@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("scan", help="NIfTI file")
     parser.add_argument("labels", help="NIfTI file to write")
     parser.add_argument("address", nargs="?", default="localhost:8500")
-    parser.add_argument("name", nargs="?", default="unet", help="of the model")
+    parser.add_argument("name", nargs="?", default="liver", help="of the model")
     given = parser.parse_args()
     volume, spacing_mm = read_scan(given.scan)
 

@@ -4,7 +4,7 @@
 #
 #   docker compose -f serving/deploy/docker-compose.triton.yml up --wait
 #   examples/query_kserve.sh window.f32 1,64,64,64,1 probabilities.f32
-#   examples/query_kserve.sh window.f32 1,64,64,64,1 probabilities.f32 http://localhost:8000 unet
+#   examples/query_kserve.sh window.f32 1,64,64,64,1 probabilities.f32 http://localhost:8000 liver
 #
 # window.f32 holds float32 numbers, little-endian, channels last: a window of the scan, normalised
 # and resampled as the plan in the export's tfseg.json says. From a scan to its label map over this
@@ -16,7 +16,7 @@ window=${1:?$usage}
 shape=${2:?$usage}
 probabilities=${3:?$usage}
 url=${4:-http://localhost:8000}
-name=${5:-unet}
+name=${5:-liver}
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

@@ -75,16 +75,16 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     )
     exports = root / "exports"
     for format, out in (("savedmodel", exports), ("triton", exports / "triton")):
-        export_run(root / "run", format, out)
+        export_run(root / "run", format, out, name="liver")
 
     scan, predicted = root / "scan.nii.gz", root / "predicted.nii.gz"
     voxels = np.random.default_rng(1).normal(100, 40, (19, 11, 9)).astype(np.float32)
     nib.save(nib.Nifti1Image(voxels, AFFINE), scan)
-    assert run(["predict", str(exports / "unet"), str(scan), "-o", str(predicted)]) == 0
+    assert run(["predict", str(exports / "liver"), str(scan), "-o", str(predicted)]) == 0
     expected = np.asarray(nib.load(predicted).dataobj)
     assert len(np.unique(expected)) > 1
 
-    models = models_from_folders([exports / "unet"])
+    models = models_from_folders([exports / "liver"])
     with Server(models, ServerOptions(rest_port=0, grpc_port=0)) as server:
         yield Served(exports, server.rest_url, server.grpc_url, scan, expected)
 
@@ -117,7 +117,7 @@ def _check(served: Served, labels: Path) -> None:
 @needs_curl
 def test_with_curl(served: Served, tmp_path: Path) -> None:
     out = tmp_path / "labels.nii.gz"
-    done = _shell("query.sh", served.scan, out, served.rest, "unet")
+    done = _shell("query.sh", served.scan, out, served.rest, "liver")
     assert done.returncode == 0, done.stderr
     _check(served, out)
 
@@ -129,8 +129,8 @@ def test_with_the_official_stubs(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     out = tmp_path / "labels.nii.gz"
-    _python(monkeypatch, "query_grpc.py", served.scan, out, urlsplit(served.grpc).netloc, "unet")
-    assert capsys.readouterr().out == f"{out}: labels of unet version 1\n"
+    _python(monkeypatch, "query_grpc.py", served.scan, out, urlsplit(served.grpc).netloc, "liver")
+    assert capsys.readouterr().out == f"{out}: labels of liver version 1\n"
     _check(served, out)
 
 
@@ -143,8 +143,8 @@ def test_with_the_client(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     out = tmp_path / "labels.nii.gz"
-    _python(monkeypatch, "query_client.py", served.scan, out, getattr(served, transport), "unet")
-    assert capsys.readouterr().out == f"{out}: labels of unet, by segment\n"
+    _python(monkeypatch, "query_client.py", served.scan, out, getattr(served, transport), "liver")
+    assert capsys.readouterr().out == f"{out}: labels of liver, by segment\n"
     _check(served, out)
 
 
@@ -181,7 +181,7 @@ def test_bad_input_without_arguments_names_them(
 
 
 class _KServe(BaseHTTPRequestHandler):
-    """Metadata and inference of the model ``unet``, tensors as raw bytes."""
+    """Metadata and inference of the model ``liver``, tensors as raw bytes."""
 
     network: Any
     protocol_version = "HTTP/1.1"
@@ -193,7 +193,7 @@ class _KServe(BaseHTTPRequestHandler):
         tensor = {"datatype": "FP32"}
         self._answer(
             {
-                "name": "unet",
+                "name": "liver",
                 "versions": ["1"],
                 "platform": "onnxruntime_onnx",
                 "inputs": [{"name": "image", "shape": [-1, 8, 16, 8, 1], **tensor}],
@@ -216,11 +216,11 @@ class _KServe(BaseHTTPRequestHandler):
             "parameters": {"binary_data_size": answer.nbytes},
         }
         self._answer(
-            {"model_name": "unet", "model_version": "1", "outputs": [output]}, answer.tobytes()
+            {"model_name": "liver", "model_version": "1", "outputs": [output]}, answer.tobytes()
         )
 
     def _answer(self, document: Any, raw: bytes = b"") -> None:
-        known = self.path.split("/")[3] == "unet"
+        known = self.path.split("/")[3] == "liver"
         if not known:
             document, raw = {"error": f"unknown model: {self.path}"}, b""
         text = json.dumps(document).encode()
@@ -237,7 +237,7 @@ def kserve(served: Served) -> Iterator[str]:
     """The URL of a server that runs the exported repository's graph."""
     from tfseg.inference.backends.onnx import OnnxBackend
 
-    network = OnnxBackend(served.exports / "triton" / "unet" / "1")
+    network = OnnxBackend(served.exports / "triton" / "liver" / "1")
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("H", (_KServe,), {"network": network}))
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
@@ -255,9 +255,9 @@ def test_with_the_client_over_kserves_protocol(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     out = tmp_path / "labels.nii.gz"
-    repository = served.exports / "triton" / "unet"
-    _python(monkeypatch, "query_client.py", served.scan, out, kserve, "unet", repository)
-    assert capsys.readouterr().out == f"{out}: labels of unet, by patches\n"
+    repository = served.exports / "triton" / "liver"
+    _python(monkeypatch, "query_client.py", served.scan, out, kserve, "liver", repository)
+    assert capsys.readouterr().out == f"{out}: labels of liver, by patches\n"
     # Another runtime computes here than in the SavedModel: ties may fall otherwise.
     labels = np.asarray(nib.load(out).dataobj)
     assert np.mean(labels == served.expected) > 0.999
@@ -273,7 +273,7 @@ def test_with_curl_over_kserves_protocol(served: Served, kserve: str, tmp_path: 
     done = _shell("query_kserve.sh", sent, "2,8,16,8,1", got, kserve)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["outputs"][0]["shape"] == [2, 8, 16, 8, 3]
-    expected = OnnxBackend(served.exports / "triton" / "unet" / "1")(window)
+    expected = OnnxBackend(served.exports / "triton" / "liver" / "1")(window)
     assert got.read_bytes() == expected.tobytes()
     done = _shell("query_kserve.sh", sent, "2,8,16,8,1", tmp_path / "no", kserve, "nobody")
     assert done.returncode == 1

@@ -44,7 +44,7 @@ def test_the_tour_works_as_written(tmp_path: Path) -> None:
     # Only what would take minutes or collide on a shared machine is replaced.
     for said, done in (
         ("--time-budget 3m", "--time-budget 5s"),
-        ("serve exports/unet", f"serve exports/unet --rest-port {rest} --grpc-port {grpc}"),
+        ("serve exports/first", f"serve exports/first --rest-port {rest} --grpc-port {grpc}"),
         ("grpc://localhost:8500", f"grpc://localhost:{grpc}"),
         ("http://localhost:8501", f"http://localhost:{rest}"),
     ):
@@ -60,7 +60,7 @@ def test_the_tour_works_as_written(tmp_path: Path) -> None:
             words = [sys.executable, "-m", *command]
             if words[-1] == "&":
                 servers.append(subprocess.Popen(words[:-1], cwd=tmp_path))
-                _wait_until_ready(f"http://localhost:{rest}/v1/models/unet")
+                _wait_until_ready(f"http://localhost:{rest}/v1/models/first")
                 continue
             done = subprocess.run(
                 words, cwd=tmp_path, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False

@@ -39,6 +39,8 @@ class Manifest(BaseModel):
         format_version: of this document.
         versions: package name to version: tfseg, tensorflow, keras, and the exporter's own.
         format: what it stands beside: ``run``, ``savedmodel``, ``onnx``, ``tensorrt``, ...
+        run_id: of the training, drawn when it began and kept ever after; it tells apart runs of
+            one network and exports of one name. Empty in documents of older releases.
         model: registry name; ``config`` holds the builder's arguments.
         plan: preprocessing and tiling.
         training: summary (number of cases, steps, seconds, seed, fold); no case names.
@@ -52,6 +54,7 @@ class Manifest(BaseModel):
     format_version: Literal[1] = 1
     versions: dict[str, str] = Field(default_factory=lambda: {"tfseg": __version__})
     format: str
+    run_id: str = ""
     model: str
     config: dict[str, Any] = Field(default_factory=dict)
     plan: Plan

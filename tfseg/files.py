@@ -22,15 +22,20 @@ _FULL_BYTES = 1 << 20  # a disk with less than this left has just refused a writ
 
 
 @contextmanager
-def atomic_path(target: str | os.PathLike[str]) -> Iterator[Path]:
+def atomic_path(target: str | os.PathLike[str], *, replace: bool = True) -> Iterator[Path]:
     """Yield a temporary path beside ``target`` that replaces it when the block ends well.
 
     The temporary name ends with the target's full name, so writers that choose a format by
     suffix see the right one. The block may make a file or a folder of that name. When it
     raises, the temporary is removed and ``target`` is as it was.
 
+    Args:
+        target: the file or folder to make.
+        replace: ``False`` leaves what is there when the block ends, even if it came meanwhile.
+
     Raises:
-        DataError: the disk is full, or the folder cannot be written.
+        DataError: the disk is full, the folder cannot be written, or ``target`` exists and must
+            not be replaced.
     """
     target = Path(target)
     made = _missing_parents(target)
@@ -44,6 +49,8 @@ def atomic_path(target: str | os.PathLike[str]) -> Iterator[Path]:
     done = False
     try:
         yield temporary
+        if not replace and os.path.lexists(target):
+            raise DataError(f"{target} exists already, and is not replaced.")
         if temporary.is_dir():
             _replace_folder(temporary, target, holder)
         else:

@@ -25,13 +25,18 @@ import click
     help="Folder that takes NAME/VERSION (savedmodel, triton) or NAME-FORMAT.  [default: exports; "
     "for triton exports/triton]",
 )
-@click.option("--name", help="Name of the exported model; default: the network's.")
+@click.option("--name", help="Name of the exported model; default: the run folder's.")
 @click.option(
     "--version",
     type=int,
     metavar="N",
     help="Version of a savedmodel or for triton; default: the next free one. One that exists is "
     "never replaced.",
+)
+@click.option(
+    "--new-lineage",
+    is_flag=True,
+    help="Take a version whose labels, channels or plan differ from the last one's.",
 )
 @click.option(
     "--precision",
@@ -58,6 +63,7 @@ def export(
     out: Path | None,
     name: str | None,
     version: int | None,
+    new_lineage: bool,
     precision: str | None,
     compute_capability: str | None,
     accelerator: str | None,
@@ -66,7 +72,8 @@ def export(
     """Export RUN (default: runs/latest) to run elsewhere.
 
     Every export is run on the spot against the network it was made from; the differences are
-    written to parity.json beside it, and an export that differs too much is refused.
+    written to parity.json beside it, and an export that differs too much is refused. No export
+    replaces another run's.
     """
     from tfseg.cli.console import note, print_json
     from tfseg_export.export import export_run
@@ -78,6 +85,7 @@ def export(
         out,
         name=name,
         version=version,
+        new_lineage=new_lineage,
         precision=precision,
         capabilities=tuple(capability.strip() for capability in capabilities),
         accelerator=accelerator,
@@ -91,9 +99,12 @@ def export(
                 "precision": artifact.precision,
                 "size_bytes": artifact.size_bytes,
                 "parity": artifact.parity,
+                **({"remark": artifact.remark} if artifact.remark else {}),
             }
         )
         return
+    if artifact.remark:
+        note(artifact.remark)
     click.echo(f"{artifact.path}  {artifact.size_bytes / 1e6:.1f} MB")
     click.echo(parity_line(artifact.parity))
 

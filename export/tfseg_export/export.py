@@ -15,20 +15,19 @@ from __future__ import annotations
 
 import importlib
 import os
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tfseg.errors import ConfigError, ParityError
 from tfseg.files import atomic_path, write_json, write_text
 from tfseg_export.formats import FORMATS, Settings, settings
 
-PARITY_FILE = "parity.json"
+if TYPE_CHECKING:
+    from tfseg_export.source import Source
 
-# What a folder, a URL of TensorFlow Serving and a shell all take as one plain word.
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+PARITY_FILE = "parity.json"
 
 
 @dataclass(frozen=True)
@@ -41,6 +40,7 @@ class Artifact:
         precision: of weights and arithmetic.
         size_bytes: of all files in the folder.
         parity: the content of its ``parity.json``.
+        remark: on the versions before it; ``None`` where there is nothing to say.
     """
 
     path: Path
@@ -48,6 +48,7 @@ class Artifact:
     precision: str
     size_bytes: int
     parity: dict[str, Any]
+    remark: str | None = None
 
 
 def export_run(
@@ -60,6 +61,7 @@ def export_run(
     precision: str | None = None,
     capabilities: tuple[str, ...] = (),
     accelerator: str | None = None,
+    new_lineage: bool = False,
     say: Callable[[str], None] = lambda message: None,
 ) -> Artifact:
     """Export a run's best network.
@@ -69,11 +71,12 @@ def export_run(
         format: a name of :data:`tfseg_export.FORMATS`.
         out: folder that takes ``<name>/<version>`` or ``<name>-<format>``; default ``exports``,
             for Triton ``exports/triton``.
-        name: of the model; default the network's.
+        name: of the model; default the name of the run's folder.
         version: of a SavedModel or a model for Triton; default the next free one.
         precision: ``fp32`` or, where the format offers it, ``fp16``.
         capabilities: GPU compute capabilities of a TensorRT engine; empty means all.
         accelerator: ``tensorrt``: Triton shall compile the graph by it on GPUs.
+        new_lineage: a version need not have the labels, channels and plan of the last one.
         say: called with one line before each long step.
 
     Raises:
@@ -88,26 +91,25 @@ def export_run(
         version=version,
         capabilities=capabilities,
         accelerator=accelerator,
+        new_lineage=new_lineage,
     )
-    if name is not None:
-        _check_name(name)
-
     from tfseg.artifact import digest_files
     from tfseg.quiet import import_tensorflow
 
     import_tensorflow()
+    from tfseg_export.lineage import model_name, refuse_another_run
     from tfseg_export.parity import parity_windows
     from tfseg_export.source import load_source
 
+    name = model_name(Path(run), name)
     say(f"Loading {run}")
     source = load_source(run)
-    name = name or source.manifest.model
-    target = _target(Path(chosen.format.out if out is None else out), name, chosen)
+    target, remark = _target(Path(chosen.format.out if out is None else out), name, source, chosen)
     exporter = importlib.import_module(chosen.format.module)
     shared: dict[Path, str] = {}
     if chosen.format.has_shared:
         shared = exporter.beside(target.parent, source, chosen)
-    with atomic_path(target) as folder:
+    with atomic_path(target, replace=not chosen.format.versioned) as folder:
         folder.mkdir()
         say(f"Writing {chosen.format.title}")
         versions = exporter.write(folder, source, chosen)
@@ -118,6 +120,7 @@ def export_run(
         source.manifest.model_copy(
             update={
                 "format": chosen.format.opened_as or chosen.format.name,
+                "run_id": source.run_id,
                 "versions": {**source.manifest.versions, **versions},
                 "files": digest_files(folder),
                 "parity": parity,
@@ -127,12 +130,15 @@ def export_run(
             raise _parity_error(_set_aside(folder, target), parity)
         for path, text in shared.items():
             write_text(path, text)
+        if not chosen.format.versioned:
+            refuse_another_run(target, source)  # which may have come meanwhile
     artifact = Artifact(
         path=target,
         format=chosen.format.name,
         precision=chosen.precision,
         size_bytes=sum(path.stat().st_size for path in target.rglob("*") if path.is_file()),
         parity=parity,
+        remark=remark,
     )
     if not parity["passed"]:
         raise _parity_error(target, parity)
@@ -149,47 +155,44 @@ def _parity_error(target: Path, parity: dict[str, Any]) -> ParityError:
 def _set_aside(folder: Path, target: Path) -> Path:
     """Move a version that failed to a name that no server takes for a version."""
     # The number must not come first: Triton takes that for the version, whatever follows it.
-    aside = target.with_name(f"failed-{target.name}")
+    aside, number = target.with_name(f"failed-{target.name}"), 1
+    while aside.exists():  # of another run perhaps, and kept for study
+        number += 1
+        aside = target.with_name(f"failed-{target.name}-{number}")
     with atomic_path(aside) as place:
         os.rename(folder, place)
     return aside
 
 
-def _check_name(name: str) -> None:
-    if not _NAME.fullmatch(name):
+def _target(out: Path, name: str, source: Source, chosen: Settings) -> tuple[Path, str | None]:
+    """Return the folder to make and a remark, after checking that nothing else is in its place."""
+    from tfseg_export.lineage import refuse_another_lineage, refuse_another_run
+
+    if not chosen.format.versioned:
+        target = out / f"{name}-{chosen.format.name}"
+        refuse_another_run(target, source)
+        return target, None
+    base = out / name
+    taken = _versions(base)
+    _refuse_mixture(base, taken, chosen)
+    version = chosen.version or max(taken, default=0) + 1
+    if version in taken:
         raise ConfigError(
-            "a model's name must be letters, digits, '_', '-' and '.', beginning with a letter "
-            f"or digit; got {name!r}."
+            f"{base / str(version)} exists, and a version that may be in use is never "
+            f"replaced. Leave --version out to get {max(taken) + 1}."
         )
-
-
-def _target(out: Path, name: str, chosen: Settings) -> Path:
-    """Return the folder to make, after checking that nothing foreign is in its place."""
-    if chosen.format.versioned:
-        base = out / name
-        taken = _versions(base)
-        _refuse_mixture(base, taken, chosen)
-        version = chosen.version or max(taken, default=0) + 1
-        if version in taken:
-            raise ConfigError(
-                f"{base / str(version)} exists, and a version that may be in use is never "
-                f"replaced. Leave --version out to get {max(taken) + 1}."
-            )
-        return base / str(version)
-    from tfseg.artifact import FILE_NAME
-
-    target = out / f"{name}-{chosen.format.name}"
-    if target.exists() and not (target / FILE_NAME).is_file():
-        raise ConfigError(
-            f"{target} exists and is no exported model, so it is not replaced. "
-            "Choose another --name or output folder."
-        )
-    return target
+    return base / str(version), refuse_another_lineage(base, taken, source, chosen)
 
 
 def _refuse_mixture(base: Path, taken: set[int], chosen: Settings) -> None:
-    """Refuse a model's folder whose versions are of another versioned format."""
+    """Refuse a model's folder that is an artifact, or whose versions are of another format."""
     from tfseg.artifact import FILE_NAME
+
+    if (base / FILE_NAME).is_file():
+        raise ConfigError(
+            f"{base} is an exported model itself and takes no versions. "
+            "Choose another --name or output folder."
+        )
 
     for other in FORMATS.values():
         if not other.versioned or other is chosen.format:

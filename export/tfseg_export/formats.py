@@ -97,6 +97,7 @@ class Settings:
         capabilities: GPU compute capabilities such as ``sm89``; empty means every one that the
             installed library can compile this network for.
         accelerator: that the server is told to run it with, or ``None``.
+        new_lineage: a version need not fit the one before it.
     """
 
     format: Format
@@ -104,6 +105,7 @@ class Settings:
     version: int | None
     capabilities: tuple[str, ...]
     accelerator: str | None
+    new_lineage: bool = False
 
 
 def settings(
@@ -113,6 +115,7 @@ def settings(
     version: int | None = None,
     capabilities: tuple[str, ...] = (),
     accelerator: str | None = None,
+    new_lineage: bool = False,
 ) -> Settings:
     """Check the options of an export.
 
@@ -136,6 +139,11 @@ def settings(
             f"{version} for {entry.title}. "
             "Leave it out, or choose another name."
         )
+    if new_lineage and not entry.versioned:
+        raise ConfigError(
+            "only SavedModels and models for Triton have versions; got --new-lineage for "
+            f"{entry.title}. Leave it out, or choose another name."
+        )
     if version is not None and version < 1:
         raise ConfigError(f"a version must be a positive integer; got {version}.")
     if capabilities and not entry.takes_capabilities:
@@ -150,7 +158,7 @@ def settings(
             f"{entry.title} takes {' or '.join(entry.accelerators) or 'no accelerator'}; got "
             f"accelerator {accelerator!r}.{elsewhere} Leave --accelerator out."
         )
-    return Settings(entry, precision, version, capabilities, accelerator)
+    return Settings(entry, precision, version, capabilities, accelerator, new_lineage)
 
 
 def _listed(names: list[str]) -> str:

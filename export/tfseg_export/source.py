@@ -12,8 +12,11 @@ from numpy.typing import NDArray
 
 from tfseg.artifact import Manifest
 from tfseg.errors import ConfigError
+from tfseg.files import sha256
 from tfseg.inference.backends.keras_run import KerasBackend, class_probabilities
 from tfseg.models import inference_model, load_run
+
+NETWORK = "model.keras"
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,11 @@ class Source:
     manifest: Manifest
     backend: KerasBackend
     _classifiers: dict[tuple[int | None, ...], Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def run_id(self) -> str:
+        """The run's identity; one that has none is known by its network's content."""
+        return self.manifest.run_id or f"sha256-{sha256(self.folder / NETWORK)[:32]}"
 
     @property
     def window_shape(self) -> tuple[int, ...]:

@@ -235,8 +235,8 @@ class _ServeCommand(click.Command):
 def serve(**given: Any) -> None:
     """Serve SavedModels over the TF-Serving REST and gRPC API.
 
-    MODEL_DIR is the folder of a model (`exports/unet`, with its versions in it), one version
-    (`exports/unet/1`), a folder of models (`exports`), or a run (`runs/latest`), which is exported
+    MODEL_DIR is the folder of a model (`exports/liver`, with its versions in it), one version
+    (`exports/liver/1`), a folder of models (`exports`), or a run (`runs/latest`), which is exported
     first. New versions are found and swapped in while the server runs. SIGTERM and Ctrl-C let
     requests under way finish for 30 seconds.
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tfseg.errors import TfsegError
+from tfseg.errors import ConfigError, TfsegError
 
 
 def is_run(folder: Path) -> bool:
@@ -22,10 +22,19 @@ def with_runs_exported(folders: Sequence[Path], target: Path) -> list[Path]:
     neither.
 
     Raises:
+        ConfigError: two runs have one name, which the models would share.
         TfsegError: an export failed.
     """
     served = [folder for folder in folders if not is_run(folder)]
-    runs = [folder for folder in folders if is_run(folder)]
+    runs = list({folder.resolve(): folder for folder in folders if is_run(folder)}.values())
+    named: dict[str, Path] = {}
+    for run in runs:
+        other = named.setdefault(run.resolve().name, run)
+        if other != run:
+            raise ConfigError(
+                f"a run is served by its folder's name, and {other} and {run} have one name. "
+                "Export them with --name, and serve the exports."
+            )
     for run in runs:
         command = [sys.executable, "-m", "tfseg", "export", str(run), "--format", "savedmodel"]
         done = subprocess.run(

@@ -201,7 +201,7 @@ _PLAIN_TENSORFLOW = """
 def test_savedmodel_needs_tensorflow_alone(exported: Export, tmp_path: Path) -> None:
     artifact = exported("unet-3d", "savedmodel")
     assert artifact.path.name == "1"
-    assert artifact.path.parent.name == "unet"
+    assert artifact.path.parent.name == "unet-3d"
     volume = _volume("unet-3d")
     np.save(tmp_path / "volume.npy", volume.channel_last())
     result = subprocess.run(
@@ -249,15 +249,24 @@ def test_warm_up_records_are_tensorflow_serving_s(exported: Export) -> None:
         loaded.signatures[request.model_spec.signature_name](**inputs)
 
 
-def test_versions_count_up_and_the_highest_is_opened(exported: Export, tmp_path: Path) -> None:
+def test_versions_count_up_and_the_highest_is_opened(
+    exported: Export, run_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    from tfseg_export.source import load_source
+
+    source = load_source(run_folder("unet-3d"))
+
+    def target(**options: Any) -> Path:
+        return _target(tmp_path, "liver", source, settings("savedmodel", **options))[0]
+
     first = exported("unet-3d", "savedmodel").path
     base = tmp_path / "liver"
-    assert _target(tmp_path, "liver", settings("savedmodel")) == base / "1"
+    assert target() == base / "1"
     for version in ("9", "10"):
         shutil.copytree(first, base / version)
     (base / "9" / "saved_model.pb").unlink()  # opening it would fail
-    assert _target(tmp_path, "liver", settings("savedmodel")) == base / "11"
-    assert _target(tmp_path, "liver", settings("savedmodel", version=3)) == base / "3"
+    assert target() == base / "11"
+    assert target(version=3) == base / "3"
     _, manifest = open_backend(base)
     assert manifest.format == "savedmodel"
 
@@ -288,10 +297,10 @@ def test_killed_export_leaves_no_version(run_folder: Callable[[str], Path], tmp_
         assert output.readline() == "measuring\n"
         assert list(tmp_path.rglob("saved_model.pb")), "killed too early to prove anything"
         os.kill(process.pid, signal.SIGKILL)
-    visible = [child.name for child in (tmp_path / "unet").iterdir() if child.name[0] != "."]
+    visible = [child.name for child in (tmp_path / "unet-2d").iterdir() if child.name[0] != "."]
     assert visible == []
     # The next export is not in its way.
-    assert not any(child.name.isdecimal() for child in (tmp_path / "unet").iterdir())
+    assert not any(child.name.isdecimal() for child in (tmp_path / "unet-2d").iterdir())
 
 
 # --- parity -------------------------------------------------------------------------------------
@@ -322,7 +331,7 @@ def test_failed_parity_keeps_the_artifact_marked_and_refused(
     monkeypatch.setattr(onnx_exporter, "convert", broken)
     with pytest.raises(ParityError, match=r"differ by .*, allowed is 0\.0005"):
         export_run(run_folder("unet-2d"), format, tmp_path)
-    _assert_marked_as_failed(tmp_path / f"unet-{format}")
+    _assert_marked_as_failed(tmp_path / f"unet-2d-{format}")
 
 
 def test_failed_parity_of_tflite(
@@ -342,7 +351,7 @@ def test_failed_parity_of_tflite(
     monkeypatch.setattr(tflite, "with_builtin_layers", broken)
     with pytest.raises(ParityError, match=r"differ by .*, allowed is 0\.0005"):
         export_run(run_folder("unet-3d"), "tflite", tmp_path)
-    _assert_marked_as_failed(tmp_path / "unet-tflite")
+    _assert_marked_as_failed(tmp_path / "unet-3d-tflite")
 
 
 def _assert_marked_as_failed(folder: Path) -> None:

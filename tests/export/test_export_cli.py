@@ -194,17 +194,17 @@ def test_bad_input_output_is_a_file(
 def test_bad_input_version_exists(
     run_folder: RunFolder, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "unet" / "4").mkdir(parents=True)
+    (tmp_path / "unet-2d" / "4").mkdir(parents=True)
     arguments = ["export", str(run_folder("unet-2d")), "--format", "savedmodel"]
     options = ["--version", "4", "-o", str(tmp_path)]
-    refuse(capfd, [*arguments, *options], r"unet/4 exists", "to get 5")
-    assert not list((tmp_path / "unet" / "4").iterdir())
+    refuse(capfd, [*arguments, *options], r"unet-2d/4 exists", "to get 5")
+    assert not list((tmp_path / "unet-2d" / "4").iterdir())
 
 
 def test_bad_input_target_is_something_else(
     run_folder: RunFolder, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    precious = tmp_path / "unet-onnx" / "thesis.txt"
+    precious = tmp_path / "unet-2d-onnx" / "thesis.txt"
     precious.parent.mkdir()
     precious.write_text("not backed up")
     arguments = ["export", str(run_folder("unet-2d")), "--format", "onnx", "-o", str(tmp_path)]
@@ -300,7 +300,7 @@ def test_an_earlier_export_stays_until_the_new_one_is_whole(
     arguments = ["export", str(run_folder("unet-2d")), "--format", format, "-o", str(tmp_path)]
     assert run([*arguments, "--json"]) == 0
     document = json.loads(capfd.readouterr().out)
-    folder = tmp_path / f"unet-{format}"
+    folder = tmp_path / f"unet-2d-{format}"
     assert document["path"] == str(folder)
     assert document["format"] == format
     before = {path.name: path.read_bytes() for path in folder.iterdir()}

@@ -26,7 +26,6 @@ from tfseg.inference.backends import open_backend
 from tfseg.inference.predictor import Predictor
 from tfseg.volume import Volume
 from tfseg_export import Artifact, export_run
-from tfseg_export.export import _target
 from tfseg_export.formats import settings
 from tfseg_export.pbtxt import parse_pbtxt
 from tfseg_export.triton_config import Tensors, accelerators_in, config_text, differences
@@ -238,7 +237,7 @@ def test_what_a_person_may_change_in_a_configuration() -> None:
 
 @pytest.fixture(scope="module")
 def repository(exported: Export) -> Path:
-    """A repository that holds unet/1."""
+    """A repository that holds unet-3d/1."""
     return exported("unet-3d", "triton").path.parents[1]
 
 
@@ -246,13 +245,13 @@ def test_a_repository_as_triton_reads_it(exported: Export, repository: Path) -> 
     artifact = exported("unet-3d", "triton")
     found = {path.relative_to(repository).as_posix() for path in repository.rglob("*.*")}
     assert found == {
-        "unet/config.pbtxt",
-        "unet/1/model.onnx",
-        "unet/1/tfseg.json",
-        "unet/1/parity.json",
+        "unet-3d/config.pbtxt",
+        "unet-3d/1/model.onnx",
+        "unet-3d/1/tfseg.json",
+        "unet-3d/1/parity.json",
     }
-    config = parse((repository / "unet" / "config.pbtxt").read_text())
-    assert config.name == "unet"
+    config = parse((repository / "unet-3d" / "config.pbtxt").read_text())
+    assert config.name == "unet-3d"
     assert list(config.input[0].dims) == [8, 16, 8, 1]
 
     import onnx
@@ -279,7 +278,7 @@ def test_predict_opens_the_repository(repository: Path, run_folder: RunFolder) -
     field = np.random.default_rng(3).normal(40, 90, (9, 20, 13)).astype(np.float32)
     volume = Volume.from_geometry(field, spacing_mm=(2.5, 1.1, 0.9))
     expected = Predictor.open(run_folder("unet-3d")).probabilities(volume)
-    for path in (repository / "unet", repository / "unet" / "1"):
+    for path in (repository / "unet-3d", repository / "unet-3d" / "1"):
         answered = Predictor.open(path).probabilities(volume)
         np.testing.assert_allclose(answered, expected, atol=1e-4)
 
@@ -289,16 +288,16 @@ def test_the_next_version_keeps_the_configuration(
 ) -> None:
     copy = tmp_path / "repository"
     shutil.copytree(repository, copy)
-    config = copy / "unet" / "config.pbtxt"
+    config = copy / "unet-3d" / "config.pbtxt"
     fitted = config.read_text().replace("count: 1", "count: 2")
     config.write_text(fitted)
     arguments = ["export", str(run_folder("unet-3d")), "--format", "triton", "-o", str(copy)]
     assert run([*arguments, "--json"]) == 0
     document = json.loads(capfd.readouterr().out)
-    assert document["path"] == str(copy / "unet" / "2")
+    assert document["path"] == str(copy / "unet-3d" / "2")
     assert document["format"] == "triton"
     assert config.read_text() == fitted
-    assert sorted(path.name for path in (copy / "unet").iterdir()) == ["1", "2", "config.pbtxt"]
+    assert sorted(path.name for path in (copy / "unet-3d").iterdir()) == ["1", "2", "config.pbtxt"]
 
 
 @pytest.mark.parametrize("format", ["triton", "savedmodel"])
@@ -309,17 +308,18 @@ def test_a_version_that_fails_never_gets_a_number(
     # name begins with an integer (Triton).
     failed = {"passed": False, "verdict": "by order of the test"}
     monkeypatch.setattr(f"tfseg_export.{format}.measure", lambda *_: failed)
-    earlier = tmp_path / "unet" / "failed-1" / "of-an-earlier-failure"
+    earlier = tmp_path / "unet-3d" / "failed-1" / "of-an-earlier-failure"
     earlier.mkdir(parents=True)
-    with pytest.raises(ParityError, match=r"unet/failed-1 does not reproduce.*by order"):
+    with pytest.raises(ParityError, match=r"unet-3d/failed-1-2 does not reproduce.*by order"):
         export_run(run_folder("unet-3d"), format, tmp_path)
-    assert not earlier.exists()
-    assert [path.name for path in (tmp_path / "unet").iterdir()] == ["failed-1"]
-    notes = tmp_path / "unet" / "failed-1" / ("assets.extra" if format == "savedmodel" else ".")
+    assert earlier.exists()
+    assert {path.name for path in (tmp_path / "unet-3d").iterdir()} == {"failed-1", "failed-1-2"}
+    notes = (
+        tmp_path / "unet-3d" / "failed-1-2" / ("assets.extra" if format == "savedmodel" else ".")
+    )
     assert Manifest.load(notes).parity == failed
-    assert _target(tmp_path, "unet", settings(format)) == tmp_path / "unet" / "1"
     with pytest.raises(DataError, match=r"parity\.passed is not true"):
-        open_backend(tmp_path / "unet" / "failed-1")
+        open_backend(tmp_path / "unet-3d" / "failed-1-2")
 
 
 def test_the_accelerator_is_written_and_then_asked_for(tmp_path: Path) -> None:
@@ -350,7 +350,7 @@ BAD_INPUT: dict[str, tuple[list[str], str | None, list[str]]] = {
     ),
     "int8": (["--precision", "int8"], None, ["fp32 or fp16", "'int8'"]),
     "version zero": (["--version", "0"], None, ["positive integer", "0"]),
-    "version exists": (["--version", "1"], None, ["unet/1 exists", "to get 2"]),
+    "version exists": (["--version", "1"], None, ["unet-3d/1 exists", "to get 2"]),
     "another window": (
         [],
         'input [{ name: "image" dims: [32, 32, 32, 1] }] max_batch_size: 8',
@@ -384,7 +384,7 @@ def test_bad_input_of_the_repository(
     copy = tmp_path / "repository"
     shutil.copytree(repository, copy)
     if config is not None:
-        (copy / "unet" / "config.pbtxt").write_text(config)
+        (copy / "unet-3d" / "config.pbtxt").write_text(config)
     before = _content(tmp_path)
     arguments = ["export", str(run_folder("unet-3d")), "--format", "triton", "-o", str(copy)]
     refuse(capfd, [*arguments, *options], *patterns)
@@ -399,7 +399,7 @@ def test_bad_input_versions_of_another_format(
     tmp_path: Path,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    notes = tmp_path / "unet" / "3" / ("assets.extra" if present == "savedmodel" else ".")
+    notes = tmp_path / "unet-3d" / "3" / ("assets.extra" if present == "savedmodel" else ".")
     notes.mkdir(parents=True)
     (notes / "tfseg.json").write_text("{}")
     before = _content(tmp_path)

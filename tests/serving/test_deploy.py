@@ -173,7 +173,7 @@ def test_releases_are_named_and_the_same_everywhere() -> None:
 def test_kserve_reads_the_same_volume_and_offers_grpc(path: str) -> None:
     predictor = load(path)["spec"]["predictor"]
     claim = load("kubernetes/volume.yaml")["metadata"]["name"]
-    folder = {"tensorflow": "unet", "triton": "triton"}[predictor["model"]["modelFormat"]["name"]]
+    folder = {"tensorflow": "liver", "triton": "triton"}[predictor["model"]["modelFormat"]["name"]]
     assert predictor["model"]["storageUri"] == f"pvc://{claim}/{folder}"
     assert predictor["model"]["ports"] == [
         {"name": "h2c", "protocol": "TCP", "containerPort": 9000}
@@ -214,7 +214,7 @@ def test_the_health_check_tells_a_model_that_is_there(zoo: Any, model: str, code
     assert first == "CMD"
     # As compose does: two dollar signs stand for one.
     script = command[-1].replace("$$", "$")
-    for said, real in (("8501", str(urlsplit(zoo.rest_url).port)), ("/unet ", f"/{model} ")):
+    for said, real in (("8501", str(urlsplit(zoo.rest_url).port)), ("/liver ", f"/{model} ")):
         assert said in script
         script = script.replace(said, real)
     done = subprocess.run(["bash", *command[1:-1], script], timeout=20, check=False)

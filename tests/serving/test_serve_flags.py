@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ import click
 import pytest
 
 from tfseg.cli.main import run
-from tfseg.errors import TfsegError
+from tfseg.errors import ConfigError, TfsegError
 from tfseg_serving.cli_serve import serve
 from tfseg_serving.flags import Flags
 from tfseg_serving.runs import with_runs_exported
@@ -195,6 +196,9 @@ def test_runs_are_exported_and_other_folders_are_left(tmp_path: Path, monkeypatc
         "-m", "tfseg", "export", str(folder), "--format", "savedmodel", "-o", str(target),
     ]  # fmt: skip
     assert with_runs_exported([model], target) == [model]
+    shutil.copytree(folder, other := tmp_path / "elsewhere" / folder.name)
+    with pytest.raises(ConfigError, match=r"served by its folder's name.*have one name"):
+        with_runs_exported([folder, other], target)
 
 
 def test_an_export_that_fails_is_told_in_its_words(tmp_path: Path, monkeypatch) -> None:

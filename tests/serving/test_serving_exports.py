@@ -41,7 +41,7 @@ def test_a_served_export_answers_as_the_saved_model_itself(tmp_path: Path, capsy
     model.save(run_folder / "model.keras")
     manifest = Manifest(format="run", model="unet", config=options, plan=plan)
     manifest.save(run_folder, "manifest.json")
-    exported = export_run(run_folder, "savedmodel", tmp_path / "exports").path
+    exported = export_run(run_folder, "savedmodel", tmp_path / "exports", name="unet").path
 
     scan, out = tmp_path / "scan.nii.gz", tmp_path / "seg.nii.gz"
     voxels = np.random.default_rng(1).normal(100, 40, (21, 19, 11)).astype(np.float32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -179,6 +180,7 @@ def train_run(setup: Setup, folder: Path, *, resume: bool, track: Track) -> Mani
     manifest = Manifest(
         versions=_versions(tf.__version__, keras.__version__),
         format="run",
+        run_id=_run_id(folder, resume),
         model=config.model,
         config=network.model_dump(mode="json"),
         plan=plan,
@@ -215,6 +217,18 @@ def _budget(config: TrainConfig) -> Budget:
     from tfseg.training.devices import gpu_count
 
     return Budget.gpu() if gpu_count() else Budget.cpu()
+
+
+def _run_id(folder: Path, resume: bool) -> str:
+    """Return a run's identity: a new one, or that of the run that is resumed.
+
+    It is random: two runs are two, even of one configuration in folders of one name.
+    """
+    if resume and (folder / "manifest.json").is_file():
+        known = Manifest.load(folder, "manifest.json").run_id
+        if known:
+            return known
+    return uuid.uuid4().hex
 
 
 def _versions(tensorflow: str, keras: str) -> dict[str, str]:
