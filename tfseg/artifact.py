@@ -2,11 +2,19 @@
 
 It travels beside every artifact. A reader of the file needs nothing else to use the artifact:
 the plan is inside. It holds no patient data: counts and statistics only, never case names.
+
+It vouches for the artifact: it names the SHA-256 of every file, and of its own content, so that a
+label or a spacing that was changed after the export is found out like a changed weight. This is
+against accidents, not against forgers, who would write a new digest: there is no signature.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
+import logging
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +26,9 @@ from tfseg.files import read_json, sha256, write_json
 from tfseg.plan import Plan, first_problem
 
 FILE_NAME = "tfseg.json"
+_OWN_DIGEST = "sha256"
+
+_log = logging.getLogger(__name__)
 
 # Colours for label overlays, RGB; the label value indexes them, 0 is the background.
 _PALETTE = (
@@ -69,9 +80,10 @@ class Manifest(BaseModel):
         return {name: label_colour(value) for value, name in enumerate(self.plan.labels)}
 
     def save(self, folder: str | os.PathLike[str], file_name: str = FILE_NAME) -> None:
-        """Write the manifest into ``folder``, atomically, with names and colours of the labels."""
+        """Write the manifest into ``folder``, atomically, with label colours and its own digest."""
         document = self.model_dump(mode="json")
         document["label_colours"] = {name: list(rgb) for name, rgb in self.colours.items()}
+        document[_OWN_DIGEST] = _digest(document)
         write_json(Path(folder) / file_name, document)
 
     @classmethod
@@ -79,17 +91,38 @@ class Manifest(BaseModel):
         """Read and validate the manifest of ``folder``.
 
         Raises:
-            DataError: missing, or no JSON.
+            DataError: missing, no JSON, or changed since it was written.
             ConfigError: a field is unknown or breaks its rule.
         """
         path = Path(folder) / file_name
         document = read_json(path, "the manifest")
         if isinstance(document, dict):
+            _check_digest(path, document)
             document.pop("label_colours", None)
         try:
             return cls.model_validate(document)
         except ValidationError as error:
             raise ConfigError(f"{path} is no valid manifest: {first_problem(error)}.") from error
+
+
+def _digest(document: dict[str, Any]) -> str:
+    """Return the SHA-256 of a document's content, whatever the order and the blanks in its file."""
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _check_digest(path: Path, document: dict[str, Any]) -> None:
+    """Take a document's own digest out of it and compare the two."""
+    named = document.pop(_OWN_DIGEST, None)
+    if named is None:
+        _log.warning(
+            "%s names no SHA-256 of its own, so nothing vouches for its plan and labels.", path
+        )
+    elif named != _digest(document):
+        raise DataError(
+            f"{path} was changed after it was written: its content does not have the SHA-256 that "
+            f'it names. Restore it; if you changed it on purpose, remove its entry "{_OWN_DIGEST}".'
+        )
 
 
 def digest_files(folder: str | os.PathLike[str]) -> dict[str, str]:
@@ -102,12 +135,26 @@ def digest_files(folder: str | os.PathLike[str]) -> dict[str, str]:
     }
 
 
-def verify_files(folder: str | os.PathLike[str], manifest: Manifest) -> None:
+def verify_files(
+    folder: str | os.PathLike[str], manifest: Manifest, needed: Iterable[str] = ()
+) -> None:
     """Check every file the manifest names.
 
+    Args:
+        folder: the artifact.
+        manifest: of the artifact.
+        needed: files that it must name, relative to ``folder``.
+
     Raises:
-        DataError: one is missing or has other content than when it was written.
+        DataError: one is missing, has other content than when it was written, or is needed and
+            not named.
     """
+    for name in needed:
+        if name not in manifest.files:
+            raise DataError(
+                f"nothing vouches for {Path(folder) / name}: the manifest names no SHA-256 of it. "
+                "Export again."
+            )
     for name, digest in manifest.files.items():
         path = Path(folder) / name
         if not path.is_file():

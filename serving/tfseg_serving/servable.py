@@ -25,6 +25,7 @@ from tfseg_serving import wire
 from tfseg_serving.batching import Batcher
 from tfseg_serving.loading import LoadOptions
 from tfseg_serving.status import Code, StatusError, invalid_argument
+from tfseg_serving.vouched import check_version
 from tfseg_serving.warmup import warm_up
 from tfseg_serving.wire import Signature, WireError
 
@@ -37,10 +38,11 @@ def load_servable(folder: Path, options: LoadOptions | None = None) -> SavedMode
     """Load the SavedModel in ``folder`` and run its warm-up requests.
 
     Raises:
-        StatusError: it cannot be read, its graph or its variables cannot be restored, or a
-            warm-up request fails.
+        StatusError: it is not what its manifest says, it cannot be read, its graph or its
+            variables cannot be restored, or a warm-up request fails.
     """
     options = options or LoadOptions()
+    check_version(folder)
     try:
         servable = SavedModelServable(folder, options)
     except tf.errors.OpError as error:

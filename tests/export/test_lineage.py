@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -116,10 +115,10 @@ def test_two_runs_of_one_name(
 
     for place, labels in (("a", "organ"), ("b", "tumour")):
         shutil.copytree(run_folder("unet-2d"), folder := tmp_path / place / "first")
-        document = json.loads((folder / "manifest.json").read_text())
-        document["run_id"] = place * 32
+        document = Manifest.load(folder, "manifest.json").model_dump(mode="json")
         document["plan"]["labels"][1] = labels
-        (folder / "manifest.json").write_text(json.dumps(document))
+        document["run_id"] = place * 32
+        Manifest.model_validate(document).save(folder, "manifest.json")
     out = tmp_path / "exports"
 
     def export(place: str, format: str, *options: str) -> int:

@@ -361,7 +361,7 @@ BAD_INPUT: dict[str, tuple[list[str], str | None, list[str]]] = {
         'output [{ name: "probabilities" dims: [8, 16, 8, 9] }] max_batch_size: 8',
         [r"\[8, 16, 8, 9\]", r"\[8, 16, 8, 3\]"],
     ),
-    "another name": ([], 'name: "liver"', ["name is 'liver'", "'unet'"]),
+    "another name": ([], 'name: "liver"', ["name is 'liver'", "'unet-3d'"]),
     "no configuration": ([], "input [", ["must be a model configuration", "config.pbtxt"]),
     "accelerator not in the file": (
         ["--accelerator", "tensorrt"],
@@ -404,7 +404,9 @@ def test_bad_input_versions_of_another_format(
     (notes / "tfseg.json").write_text("{}")
     before = _content(tmp_path)
     arguments = ["export", str(run_folder("unet-3d")), "--format", asked, "-o", str(tmp_path)]
-    refuse(capfd, arguments, "must be of one format", f"unet holds {present}, and this is {asked}")
+    refuse(
+        capfd, arguments, "must be of one format", f"unet-3d holds {present}, and this is {asked}"
+    )
     assert _content(tmp_path) == before
 
 

@@ -69,7 +69,8 @@ def test_a_figure_that_is_no_number_is_written_as_null(tmp_path, bad):
         ({"files": {"a": 1}}, r"files.a: .*string; got 1"),
     ],
 )
-def test_other_documents_are_refused(tmp_path, change, message):
+def test_other_documents_are_refused(tmp_path, change, message, caplog):
+    caplog.set_level("ERROR")
     document = {**manifest().model_dump(mode="json"), **change}
     (tmp_path / FILE_NAME).write_text(json.dumps(document))
     with pytest.raises(ConfigError, match=rf"tfseg\.json is no valid manifest: {message}"):
@@ -100,6 +101,33 @@ def test_files_are_listed_by_digest(artifact):
     }
     verify_files(artifact, Manifest.load(artifact))
     assert digest_files(artifact) == Manifest.load(artifact).files  # itself left out
+
+
+def test_a_changed_manifest_is_refused(tmp_path, caplog):
+    manifest(metrics={"a": 1e-7, "b": [0.1, None]}, training={"n": "\u00e9"}).save(tmp_path)
+    path = tmp_path / FILE_NAME
+    text = path.read_text()
+    path.write_text(json.dumps(json.loads(text), sort_keys=True))  # the same content
+    assert Manifest.load(tmp_path).training == {"n": "\u00e9"}
+    assert not caplog.records
+    for old, new in (('"lesion"', '"tumour"'), ("2.0,", "2.5,"), ("0.1", "0.2"), ("230", "231")):
+        assert old in text
+        path.write_text(text.replace(old, new, 1))
+        with pytest.raises(DataError, match=r"was changed after it was written.*remove its entry"):
+            Manifest.load(tmp_path)
+    changed = {**json.loads(text), "model": "vnet"}
+    del changed["sha256"]
+    path.write_text(json.dumps(changed))
+    assert Manifest.load(tmp_path).model == "vnet"
+    assert "nothing vouches for its plan and labels" in caplog.text
+
+
+def test_a_file_that_is_not_named_is_refused(artifact):
+    known = Manifest.load(artifact)
+    verify_files(artifact, known, ["model.pb"])
+    less = known.model_copy(update={"files": {}})
+    with pytest.raises(DataError, match=r"nothing vouches for .*model\.pb"):
+        verify_files(artifact, less, ["model.pb"])
 
 
 def test_tampering_is_seen(artifact):

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from tfseg.artifact import Manifest
 from tfseg.errors import ConfigError, DataError
+from tfseg.files import sha256
 from tfseg.models.describe import Description, Option, describe
 from tfseg.models.info import ModelInfo
 from tfseg.models.presets import PRESETS, Preset
@@ -133,6 +134,11 @@ def load_run(run: str | Path) -> tuple[Any, Manifest]:
             "Train first (tfseg train), or name a run folder."
         )
     manifest = Manifest.load(folder, "manifest.json")
+    if "model.keras" in manifest.files and sha256(path) != manifest.files["model.keras"]:
+        raise DataError(
+            f"{path} is not the network of this training: its SHA-256 is not the manifest's. "
+            "Restore it, or train again."
+        )
     try:
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises whatever the damaged zip or HDF5 provokes

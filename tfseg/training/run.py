@@ -12,7 +12,7 @@ from tfseg.artifact import Manifest
 from tfseg.config import TrainConfig
 from tfseg.datasets import open_dataset
 from tfseg.errors import ConfigError, DataError, TfsegError
-from tfseg.files import read_json, write_json
+from tfseg.files import read_json, sha256, write_json
 from tfseg.losses import build_loss
 from tfseg.models import model_config, model_info
 from tfseg.pipeline.cache import prepare_cases
@@ -206,7 +206,9 @@ def train_run(setup: Setup, folder: Path, *, resume: bool, track: Track) -> Mani
         "best_epoch": progress.best_epoch,
         "parameters": model.count_params(),
     }
-    manifest = manifest.model_copy(update={"training": summary})
+    network_file = folder / "model.keras"
+    files = {network_file.name: sha256(network_file)} if network_file.is_file() else {}
+    manifest = manifest.model_copy(update={"training": summary, "files": files})
     manifest.save(folder, "manifest.json")
     return manifest
 

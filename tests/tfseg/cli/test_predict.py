@@ -233,6 +233,7 @@ def test_bad_input_to_predict(model, tmp_path, capfd, name):
 
 def damaged_manifest(folder, **changes):
     document = json.loads((folder / "manifest.json").read_text())
+    document.pop("sha256")
     (folder / "manifest.json").write_text(json.dumps({**document, **changes}))
 
 
@@ -242,6 +243,12 @@ BAD_RUN = {
         "model.keras cannot be loaded",
     ),
     "no manifest": (lambda folder: (folder / "manifest.json").unlink(), "the manifest is missing"),
+    "changed manifest": (
+        lambda folder: (folder / "manifest.json").write_text(
+            (folder / "manifest.json").read_text().replace("organ", "liver")
+        ),
+        "manifest.json was changed after it was written",
+    ),
     "cut manifest": (
         lambda folder: (folder / "manifest.json").write_text("{"),
         "the manifest is not valid JSON",

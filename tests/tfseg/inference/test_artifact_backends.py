@@ -104,6 +104,20 @@ def test_a_changed_file_is_refused(onnx_artifact: Path) -> None:
         open_backend(onnx_artifact)
 
 
+def test_a_file_that_the_manifest_does_not_name_is_refused(onnx_artifact: Path) -> None:
+    manifest = Manifest.load(onnx_artifact)
+    manifest.model_copy(update={"files": {}}).save(onnx_artifact)
+    with pytest.raises(DataError, match=r"nothing vouches for .*model\.onnx"):
+        open_backend(onnx_artifact)
+
+
+def test_a_changed_manifest_is_refused(onnx_artifact: Path) -> None:
+    path = onnx_artifact / "tfseg.json"
+    path.write_text(path.read_text().replace('"object"', '"subject"', 1))
+    with pytest.raises(DataError, match=r"tfseg\.json was changed after it was written"):
+        open_backend(onnx_artifact)
+
+
 def test_another_format_is_refused(onnx_artifact: Path) -> None:
     write_manifest(onnx_artifact, "savedmodel")
     with pytest.raises(DataError, match="format onnx; its manifest says 'savedmodel'"):

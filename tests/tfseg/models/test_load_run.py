@@ -6,6 +6,7 @@ import pytest
 
 from tfseg.artifact import Manifest
 from tfseg.errors import ConfigError, DataError
+from tfseg.files import sha256
 from tfseg.models import build, inference_model, load_run
 from tfseg.plan import Channel, Plan, Scale
 
@@ -63,6 +64,19 @@ def test_a_damaged_network_is_refused_in_one_line(run_folder, content):
     with pytest.raises(DataError, match=r"model\.keras cannot be loaded: ") as caught:
         load_run(run_folder)
     assert "\n" not in str(caught.value)
+
+
+def test_a_network_of_another_training_is_refused(run_folder):
+    path = run_folder / "model.keras"
+    model = inference_model(build("unet", (8, 8, 1), 2, base_filters=2, depth=2))
+    model.save(path)
+    manifest = Manifest.load(run_folder, "manifest.json")
+    files = {"model.keras": sha256(path)}
+    manifest.model_copy(update={"files": files}).save(run_folder, "manifest.json")
+    load_run(run_folder)
+    inference_model(build("unet", (8, 8, 1), 2, base_filters=2, depth=2)).save(path)
+    with pytest.raises(DataError, match=r"is not the network of this training: its SHA-256"):
+        load_run(run_folder)
 
 
 def test_a_network_that_carries_code_is_refused(run_folder, tmp_path):

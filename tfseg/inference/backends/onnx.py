@@ -47,5 +47,5 @@ class OnnxBackend:
 
 def open_artifact(folder: Path) -> tuple[OnnxBackend, Manifest]:
     """Open an ONNX artifact's folder."""
-    manifest = open_manifest(folder, "onnx")
+    manifest = open_manifest(folder, "onnx", MODEL)
     return OnnxBackend(folder), manifest

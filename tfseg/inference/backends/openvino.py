@@ -85,5 +85,6 @@ class OpenVinoBackend:
 
 def open_artifact(folder: Path) -> tuple[OpenVinoBackend, Manifest]:
     """Open an OpenVINO artifact's folder."""
-    manifest = open_manifest(folder, "openvino")
+    files = [name for name in (MODEL, WEIGHTS) if (folder / name).is_file()]
+    manifest = open_manifest(folder, "openvino", *files)
     return OpenVinoBackend(folder), manifest

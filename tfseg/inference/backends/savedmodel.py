@@ -51,7 +51,13 @@ class SavedModelBackend:
         )["labels"].numpy()
 
 
+def graph_and_weights(folder: Path) -> list[str]:
+    """Return the files of a SavedModel that its answer depends on, relative to ``folder``."""
+    weights = sorted(path for path in (folder / "variables").glob("*") if path.is_file())
+    return ["saved_model.pb", *(path.relative_to(folder).as_posix() for path in weights)]
+
+
 def open_artifact(folder: Path) -> tuple[SavedModelBackend, Manifest]:
     """Open a SavedModel's version folder."""
-    manifest = open_manifest(folder, "savedmodel", EXTRA)
+    manifest = open_manifest(folder, "savedmodel", *graph_and_weights(folder), inside=EXTRA)
     return SavedModelBackend(folder), manifest

@@ -104,7 +104,7 @@ class TensorRtBackend:
 
 def open_artifact(folder: Path) -> tuple[TensorRtBackend, Manifest]:
     """Open a TensorRT artifact's folder."""
-    manifest = open_manifest(folder, "tensorrt")
+    manifest = open_manifest(folder, "tensorrt", ENGINE, SIDECAR)
     return TensorRtBackend(folder), manifest
 
 

@@ -76,5 +76,5 @@ class TfliteBackend:
 
 def open_artifact(folder: Path) -> tuple[TfliteBackend, Manifest]:
     """Open a TensorFlow Lite artifact's folder."""
-    manifest = open_manifest(folder, "tflite")
+    manifest = open_manifest(folder, "tflite", MODEL)
     return TfliteBackend(folder), manifest

@@ -8,17 +8,18 @@ from tfseg.artifact import Manifest, verify_files
 from tfseg.errors import DataError
 
 
-def open_manifest(folder: Path, kind: str, inside: str = ".") -> Manifest:
+def open_manifest(folder: Path, kind: str, *needed: str, inside: str = ".") -> Manifest:
     """Return the manifest of an artifact after checking the artifact against it.
 
     Args:
         folder: the artifact.
         kind: the format it must have, e.g. ``"onnx"``.
+        *needed: files that it must vouch for.
         inside: where in ``folder`` the manifest lies.
 
     Raises:
         DataError: another format, a parity gate that failed at export, or a file that is
-            missing or has changed since.
+            missing, has changed since, or is not in the manifest.
     """
     manifest = Manifest.load(folder / inside)
     if manifest.format != kind:
@@ -32,5 +33,5 @@ def open_manifest(folder: Path, kind: str, inside: str = ".") -> Manifest:
             "from (parity.passed is not true in its manifest; parity.json has the figures). "
             "Export again."
         )
-    verify_files(folder, manifest)
+    verify_files(folder, manifest, needed)
     return manifest
