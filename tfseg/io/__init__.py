@@ -14,7 +14,8 @@ from tfseg.volume import Volume
 
 # Suffixes in the order of preference; the writers' are a part of them.
 _NIFTI = (".nii", ".nii.gz")
-_ITK = (".mha", ".mhd", ".nrrd")
+_METAIMAGE = (".mha", ".mhd")
+_NRRD = (".nrrd", ".nhdr")
 _ANALYZE = (".hdr",)
 _IMAGE = (
     ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".gif", ".bmp", ".ppm", ".pgm", ".ppm.gz", ".pgm.gz",
@@ -24,7 +25,7 @@ _DICOM = (".dcm", ".ima", ".zip")
 
 def volume_suffixes() -> tuple[str, ...]:
     """Return every file name suffix that :func:`read_volume` knows, in lower case."""
-    return (*_NIFTI, *_ITK, *_ANALYZE, *_IMAGE, *_DICOM)
+    return (*_NIFTI, *_METAIMAGE, *_NRRD, *_ANALYZE, *_IMAGE, *_DICOM)
 
 
 def volume_suffix(path: str | os.PathLike[str]) -> str:
@@ -45,9 +46,9 @@ def read_volume(path: str | os.PathLike[str], *, allow_2d: bool = True) -> Volum
     """Read a volume from a file, or from a folder or zip that holds one DICOM volume.
 
     Args:
-        path: NIfTI (``.nii``, ``.nii.gz``), MetaImage (``.mha``, ``.mhd``), NRRD, Analyze
-            (``.hdr``), a picture (PNG, JPEG, TIFF, GIF, BMP, PPM, PGM: one slice at 1 mm), a
-            DICOM file, or a DICOM folder.
+        path: NIfTI (``.nii``, ``.nii.gz``), MetaImage (``.mha``, ``.mhd``), NRRD (``.nrrd``,
+            ``.nhdr``), Analyze (``.hdr``), a picture (PNG, JPEG, TIFF, GIF, BMP, PPM, PGM: one
+            slice at 1 mm), a DICOM file, or a DICOM folder.
         allow_2d: ``False`` refuses pictures, which say nothing about millimetres.
 
     Raises:
@@ -65,10 +66,14 @@ def read_volume(path: str | os.PathLike[str], *, allow_2d: bool = True) -> Volum
         from tfseg.io import nifti
 
         return nifti.read(path)
-    if suffix in _ITK:
-        from tfseg.io import itk
+    if suffix in _METAIMAGE:
+        from tfseg.io import metaimage
 
-        return itk.read(path)
+        return metaimage.read(path)
+    if suffix in _NRRD:
+        from tfseg.io import nrrd
+
+        return nrrd.read(path)
     if suffix in _ANALYZE:
         from tfseg.io import analyze
 

@@ -11,7 +11,7 @@ from tfseg.io import volume_stem, volume_suffix
 _PICTURES = (
     ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".gif", ".bmp", ".ppm", ".pgm", ".ppm.gz", ".pgm.gz",
 )  # fmt: skip
-_VOLUMES = (".nii", ".nii.gz", ".mha", ".mhd", ".nrrd", ".hdr")
+_VOLUMES = (".nii", ".nii.gz", ".mha", ".mhd", ".nrrd", ".nhdr", ".hdr")
 _OUTPUTS = (".nii.gz", ".nii", ".mha", ".nrrd", ".png")
 
 
