@@ -8,12 +8,12 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from tfseg.errors import DataError, TfsegError
+from tfseg.errors import ConfigError, DataError, TfsegError
 
 _PREFIX, _SUFFIX = ".tfseg-", ".partial"
 _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS}
@@ -72,6 +72,50 @@ def atomic_path(target: str | os.PathLike[str], *, replace: bool = True) -> Iter
         shutil.rmtree(holder, ignore_errors=True)
         if not done:
             _remove_empty(made)
+
+
+def check_outputs(targets: Iterable[str | os.PathLike[str]], *, overwrite: bool) -> None:
+    """Refuse outputs that exist or cannot be written, before the work that leads to them.
+
+    Args:
+        targets: files and folders to make.
+        overwrite: those that exist may be replaced.
+
+    Raises:
+        ConfigError: some exist, and must not be replaced.
+        DataError: a folder cannot be written.
+    """
+    paths = [Path(target) for target in targets]
+    there = [] if overwrite else [path for path in paths if os.path.lexists(path)]
+    if there:
+        more = f", and so do {len(there) - 1} others" if len(there) > 1 else ""
+        raise ConfigError(
+            f"{there[0]} exists{more}; results replace nothing that is there. "
+            f"Name another output, or give --overwrite."
+        )
+    for folder, path in {path.parent: path for path in reversed(paths)}.items():
+        check_folder(folder, path)
+
+
+def check_folder(
+    folder: str | os.PathLike[str], target: str | os.PathLike[str] | None = None
+) -> None:
+    """Refuse a folder that cannot be written or made. Nothing of the trial stays.
+
+    Args:
+        folder: the folder, which need not exist yet.
+        target: what the message names instead of it.
+
+    Raises:
+        DataError: see :func:`write_error`.
+    """
+    folder = Path(folder)
+    existing = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
+    try:
+        # A permission that the system grants says little: disks are read-only, shares full.
+        Path(tempfile.mkdtemp(prefix=_PREFIX, suffix=_SUFFIX, dir=existing)).rmdir()
+    except OSError as error:
+        raise write_error(Path(target or folder), error) from error
 
 
 def _missing_parents(target: Path) -> list[Path]:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfseg.errors import ConfigError, ParityError
-from tfseg.files import atomic_path, write_json, write_text
+from tfseg.files import atomic_path, check_folder, write_json, write_text
 from tfseg_export.formats import FORMATS, Settings, settings
 
 if TYPE_CHECKING:
@@ -102,9 +102,11 @@ def export_run(
     from tfseg_export.source import load_source
 
     name = model_name(Path(run), name)
+    out = Path(chosen.format.out if out is None else out)
+    check_folder(out / name if chosen.format.versioned else out)
     say(f"Loading {run}")
     source = load_source(run)
-    target, remark = _target(Path(chosen.format.out if out is None else out), name, source, chosen)
+    target, remark = _target(out, name, source, chosen)
     exporter = importlib.import_module(chosen.format.module)
     shared: dict[Path, str] = {}
     if chosen.format.has_shared:

@@ -104,6 +104,7 @@ _FILE = click.Path(path_type=Path)
 @click.option("--ca", type=_FILE, help="Root certificates to believe, PEM.  [default: the usual]")
 @click.option("--cert", type=_FILE, help="Certificate of this client, PEM.")
 @click.option("--key", type=_FILE, help="Private key of this client, PEM, not encrypted.")
+@click.option("--overwrite", is_flag=True, help="Replace files that exist.  [default: refuse]")
 @click.option("--json", "as_json", is_flag=True, help="Print what was written as JSON.")
 def query(
     inputs: tuple[Path, ...],
@@ -126,6 +127,7 @@ def query(
     ca: Path | None,
     cert: Path | None,
     key: Path | None,
+    overwrite: bool,
     as_json: bool,
 ) -> None:
     """Send scans to a model server and write the label maps on the scans' own grids.
@@ -143,8 +145,9 @@ def query(
 
     from tfseg.cli.console import note, print_json, share_bar
     from tfseg.errors import ConfigError, TfsegError
+    from tfseg.files import check_outputs
     from tfseg.io import volume_suffix
-    from tfseg.io.outputs import Output
+    from tfseg.io.outputs import Output, report_of
     from tfseg.io.targets import label_targets
     from tfseg_serving.client import (
         Client,
@@ -164,8 +167,11 @@ def query(
     output = Output(format_name, seg_type, codes, report)
     output.check()
     pairs = label_targets([str(path) for path in inputs], str(out), output.suffixes)
+    targets = [target for _, target in pairs]
     if report:
-        refuse_shared_reports([target for _, target in pairs])
+        refuse_shared_reports(targets)
+    reports = [report_of(target) for target in targets] if report else []
+    check_outputs([*targets, *reports], overwrite=overwrite)
     manifest = None if manifest_path is None else read_manifest(manifest_path)
     about = about_model(name, manifest, output)
     written: list[dict[str, Any]] = []

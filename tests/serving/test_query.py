@@ -110,7 +110,7 @@ def test_labels_are_counted(zoo, tmp_path: Path, capsys) -> None:
     assert [[cell.strip() for cell in row] for row in rows] == [
         [str(value), str(counts[value]), f"{counts[value] * voxel_ml:.3f}"] for value in (1, 2)
     ]
-    assert run([*arguments, "--name", "zoo", "--json"]) == 0
+    assert run([*arguments, "--name", "zoo", "--json", "--overwrite"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["signature"] == "segment"
     assert document["version"] == 1

@@ -59,8 +59,9 @@ def test_a_served_export_answers_as_the_saved_model_itself(tmp_path: Path, capsy
         models_from_folders([tmp_path / "exports"]), ServerOptions(rest_port=0, grpc_port=0)
     ) as server:
         assert server.available() == {"unet": [1]}
+        query = ["query", str(scan), "-o", str(out), "--overwrite"]
         for url in (server.grpc_url, server.rest_url):
-            assert run(["query", str(scan), "-o", str(out), "--url", url, "--name", "unet"]) == 0
+            assert run([*query, "--url", url, "--name", "unet"]) == 0
             labels = nib.load(out)
             np.testing.assert_array_equal(np.asarray(labels.dataobj), expected.transpose(2, 1, 0))
             np.testing.assert_array_equal(labels.affine, nib.load(scan).affine)
@@ -68,7 +69,7 @@ def test_a_served_export_answers_as_the_saved_model_itself(tmp_path: Path, capsy
         # Tiling on this side is what predict does with the same export, by the same code.
         near, options = tmp_path / "near.nii.gz", ["--name", "unet", "--patches", "--manifest"]
         assert run(["predict", str(exported), str(scan), "-o", str(near)]) == 0
-        arguments = ["query", str(scan), "-o", str(out), "--url", server.grpc_url]
+        arguments = [*query, "--url", server.grpc_url]
         assert run([*arguments, *options, str(exported.parent)]) == 0
         assert [line.split()[1] for line in capsys.readouterr().out.splitlines() if "│" in line][
             -2:

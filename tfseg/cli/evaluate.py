@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -90,6 +89,9 @@ if TYPE_CHECKING:
     metavar="DIR",
     help="Where figures, evaluation.html and pictures go; a run keeps its own.",
 )
+@click.option(
+    "--overwrite", is_flag=True, help="Replace files of -o that exist.  [default: refuse]"
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as one JSON document.")
 @click.pass_context
 def evaluate(
@@ -101,6 +103,7 @@ def evaluate(
     against: Path | None,
     jobs: int | None,
     output: Path | None,
+    overwrite: bool,
     as_json: bool,
     **rules: Any,
 ) -> None:
@@ -109,6 +112,7 @@ def evaluate(
     TARGET is a run folder (its held-out fold is predicted; default runs/latest), an exported
     model, or a folder of label maps named like the cases of --data. Probabilities that `tfseg
     predict --save-probabilities` wrote beside label maps are measured by auc_roc and auc_pr.
+    A run's own figures are renewed; in another folder nothing is replaced without --overwrite.
     """
     from tfseg.cli.evaluation_tables import print_comparison, print_metrics
     from tfseg.evaluation import compare, cores, is_run, open_evaluation
@@ -116,7 +120,7 @@ def evaluate(
     target = _latest() if target is None else target
     folder = output if output is not None else target if is_run(target) else None
     if folder is not None:
-        _check_folder(folder)
+        _check_folder(folder, overwrite=overwrite or folder.resolve() == target.resolve())
     evaluation = open_evaluation(target, data, all_cases=all_cases)
     measures = _choose(evaluation, **rules)
     other = None
@@ -178,14 +182,14 @@ def _latest() -> Path:
     return folder
 
 
-def _check_folder(folder: Path) -> None:
-    """Refuse an output folder that cannot be written before hours of prediction, not after."""
-    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-        raise DataError(
-            f"results must go into a folder that can be written; {existing} cannot. "
-            "Choose another with -o."
-        )
+def _check_folder(folder: Path, *, overwrite: bool) -> None:
+    """Refuse an output folder that cannot take results, before hours of prediction, not after."""
+    from tfseg.evaluation import CASES_FILE, COMPARISON_FILE, METRICS_FILE, SUMMARY_FILE
+    from tfseg.files import check_outputs
+    from tfseg.report import EVALUATION_FILE, PICTURES_FOLDER
+
+    names = (METRICS_FILE, CASES_FILE, SUMMARY_FILE, COMPARISON_FILE, EVALUATION_FILE)
+    check_outputs([folder / name for name in (*names, PICTURES_FOLDER)], overwrite=overwrite)
 
 
 def _choose(

@@ -20,8 +20,14 @@ import click
     'median, ...) or JSON such as \'{"kind": "clahe", "tiles": 4}\'. Repeatable, in order.',
 )
 @click.option("-o", "--output", type=click.Path(), help="Write the plan here. [stdout]")
+@click.option("--overwrite", is_flag=True, help="Replace files that exist.  [default: refuse]")
 def plan(
-    data: str, model: str, dims: str | None, step_texts: tuple[str, ...], output: str | None
+    data: str,
+    model: str,
+    dims: str | None,
+    step_texts: tuple[str, ...],
+    output: str | None,
+    overwrite: bool,
 ) -> None:
     """Choose spacing, patch, normalisation and batch for a data set.
 
@@ -32,6 +38,7 @@ def plan(
 
     from tfseg.cli.console import note, print_json, track
     from tfseg.datasets import open_dataset
+    from tfseg.files import check_outputs
     from tfseg.models import model_config, segmentation_info
     from tfseg.planning import (
         Budget,
@@ -45,6 +52,8 @@ def plan(
     from tfseg.quiet import import_tensorflow
 
     segmentation_info(model)
+    if output:
+        check_outputs([output], overwrite=overwrite)
     steps = parse_steps([_step(text) for text in step_texts], "--step")
     dataset = open_dataset(data)
     cases = dataset.labelled

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     "--report", is_flag=True, help="With dicom-seg: also <name>_report.dcm, volumes in ml."
 )
 @click.option("--save-probabilities", is_flag=True, help="Also write <name>.npz, (z, y, x, class).")
+@click.option("--overwrite", is_flag=True, help="Replace files that exist.  [default: refuse]")
 @click.option("--json", "as_json", is_flag=True, help="Print what was written as JSON.")
 def predict(
     model: str,
@@ -48,6 +49,7 @@ def predict(
     codes: Path | None,
     report: bool,
     save_probabilities: bool,
+    overwrite: bool,
     as_json: bool,
 ) -> None:
     """Segment scans with a run or an exported model.
@@ -64,6 +66,7 @@ def predict(
     """
     from tfseg.cli.console import note, print_json
     from tfseg.errors import ConfigError, TfsegError
+    from tfseg.files import check_outputs
     from tfseg.inference.predictor import Predictor
     from tfseg.io.dicom_out.about import About
     from tfseg.io.outputs import Output, report_of
@@ -78,9 +81,17 @@ def predict(
         raise ConfigError("a report would replace another scan's result. Rename the scan.")
     if save_probabilities:
         _refuse_shared_names(targets, "probabilities", ".npz")
+    beside = [report_of(target) for target in targets] if report else []
+    beside += [_beside(target, ".npz") for target in targets] if save_probabilities else []
+    check_outputs([*targets, *beside], overwrite=overwrite)
     predictor = Predictor.open(model)
     if predictor.finds_instances:
         _refuse_shared_names(targets, "objects", "_instances.json")
+        objects = ("_instances.nii.gz", "_instances.json")
+        check_outputs(
+            [_beside(target, suffix) for target in targets for suffix in objects],
+            overwrite=overwrite,
+        )
     labels = predictor.manifest.plan.labels
     about = About.of(predictor.manifest, concepts)
     written, failed = [], []

@@ -31,7 +31,7 @@ from tfseg.datasets import (
 from tfseg.datasets.base import Adapter, Case, Dataset
 from tfseg.datasets.unlabelled import refuse_unlabelled
 from tfseg.errors import ConfigError, DataError, unknown_name
-from tfseg.files import atomic_path
+from tfseg.files import atomic_path, check_folder
 
 __all__ = ["ADAPTERS", "Adapter", "Case", "Dataset", "make_example", "open_dataset"]
 
@@ -109,5 +109,6 @@ def make_example(out: str | os.PathLike[str], layout: str, cases: int, seed: int
         raise ConfigError(f"--seed must not be negative; got {seed}.")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise DataError(f"{out}: the output folder must be new or empty. Choose another.")
+    check_folder(out.parent)
     with atomic_path(out) as folder:
         adapters[layout].example(folder, cases, np.random.default_rng(seed))

@@ -304,7 +304,7 @@ def test_bad_input_output_is_a_file(data, predictions, tmp_path, capsys):
     (tmp_path / "out").write_text("mine")
     refused(
         [str(predictions), "--data", str(data), "-o", str(tmp_path / "out/deeper")],
-        capsys, "a folder that can be written", str(tmp_path / "out"),
+        capsys, "cannot write", str(tmp_path / "out"),
     )  # fmt: skip
     assert (tmp_path / "out").read_text() == "mine"
 
@@ -313,7 +313,7 @@ def test_bad_input_output_is_a_file(data, predictions, tmp_path, capsys):
 def test_bad_input_output_is_read_only(data, predictions, tmp_path, capsys):
     (tmp_path / "locked").mkdir(mode=0o500)
     arguments = [str(predictions), "--data", str(data), "-o", str(tmp_path / "locked/out")]
-    refused(arguments, capsys, "can be written", "locked")
+    refused(arguments, capsys, "cannot write", "locked")
 
 
 @pytest.mark.parametrize(

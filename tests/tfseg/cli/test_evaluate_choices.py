@@ -187,6 +187,7 @@ def test_two_folders_are_compared_case_by_case(data, near, far, tmp_path, capsys
     distance = comparison["differences"]["liver"]["hd95"]
     assert distance["better"] == "this"
     # Nobody wins over himself; and what was compared before is gone with its evaluation.
+    arguments = (*arguments, "--overwrite")
     assert run(["evaluate", *map(str, arguments), "--against", str(near)]) == 0
     table = capsys.readouterr().out
     assert f"Paired over 7 cases: this ({near}) less other ({near})" in table

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from tfseg.errors import ConfigError, DataError, unknown_name
-from tfseg.files import atomic_path, write_json
+from tfseg.files import atomic_path, check_folder, write_json
 from tfseg.io import write_volume
 from tfseg.volume import Volume
 
@@ -69,6 +69,7 @@ def make_phantom(
         raise ConfigError(f"--dicom writes CT series: it needs --kind ct-abdomen; got {kind}.")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise DataError(f"{out}: the output folder must be new or empty. Choose another.")
+    check_folder(out.parent)
     with atomic_path(out) as folder:
         for number in progress(range(cases + _TEST_CASES)):
             split = "train" if number < cases else "test"

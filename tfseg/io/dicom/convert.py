@@ -10,7 +10,7 @@ from typing import Any
 
 from tfseg import __version__, geometry
 from tfseg.errors import DataError
-from tfseg.files import atomic_path, write_json
+from tfseg.files import atomic_path, check_folder, write_json
 from tfseg.io import nifti
 from tfseg.io.dicom import Stack, Tree, load, opened, scan_tree, split
 from tfseg.io.dicom.sidecar import sidecar
@@ -61,6 +61,7 @@ def convert_tree(
     source, out = Path(source), Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise DataError(f"{out}: the output folder must be new or empty. Choose another.")
+    check_folder(out.parent)
     with opened(source) as place:
         tree = scan_tree(place)
         if not tree.series:
