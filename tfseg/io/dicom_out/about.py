@@ -25,6 +25,10 @@ class About:
         version: of the model, e.g. ``tfseg 0.9.0``.
         digest: SHA-256 of the model's manifest, which holds that of every file; or empty.
         concepts: label name to coded concept, before the table in :mod:`.codes`.
+        remark: what a reader of this one result must know, a sentence; or empty. It bears no
+            patient's data. ``dataclasses.replace(about, remark=...)`` sets it for a scan. A
+            Segmentation says it in ImageComments and, before the labels, in ContentDescription;
+            a structure set in StructureSetDescription; a report as a Comment (121106, DCM).
     """
 
     names: tuple[str, ...]
@@ -33,6 +37,7 @@ class About:
     version: str
     digest: str = ""
     concepts: Mapping[str, Concept] = field(default_factory=dict)
+    remark: str = ""
 
     @classmethod
     def of(cls, manifest: Manifest, concepts: Mapping[str, Concept] | None = None) -> About:

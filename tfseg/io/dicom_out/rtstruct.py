@@ -30,6 +30,7 @@ from tfseg.io.dicom_out.contours import trace
 from tfseg.io.dicom_out.sources import Slice, Source
 from tfseg.io.dicom_out.stamp import (
     CHARACTER_SET,
+    LONGEST_TEXT,
     MANUFACTURER,
     Stamp,
     identity,
@@ -108,7 +109,8 @@ def _structure_set(labels: Volume, source: Source, about: About, stamp: Stamp) -
     # Structure Set, ROI Contour, RT ROI Observations, Approval (C.8.8.5, .6, .8, .16)
     dataset.InstanceNumber = 1
     dataset.StructureSetLabel = text(about.algorithm, _SHORT) or MANUFACTURER
-    dataset.StructureSetDescription = text(f"drawn by {about.algorithm}, {about.version}")
+    described = [about.remark, f"drawn by {about.algorithm}, {about.version}"]
+    dataset.StructureSetDescription = text("; ".join(filter(None, described)), LONGEST_TEXT)
     dataset.StructureSetDate, dataset.StructureSetTime = stamp.date, stamp.time
     dataset.ReferencedFrameOfReferenceSequence = [_frame_of_reference(source, dataset)]
     contours = _contours(labels, source)

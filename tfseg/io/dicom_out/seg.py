@@ -26,6 +26,7 @@ from tfseg.io.dicom_out.codes import Code
 from tfseg.io.dicom_out.sources import Slice, Source
 from tfseg.io.dicom_out.stamp import (
     CHARACTER_SET,
+    LONGEST_TEXT,
     MANUFACTURER,
     Stamp,
     identity,
@@ -113,7 +114,7 @@ def _compose(
     from highdicom.seg import Segmentation
 
     stand_ins = [_stand_in(source, index) for index in range(len(source.slices))]
-    named = ", ".join(about.names[1:])
+    described = [about.remark, ", ".join(about.names[1:])]
     dataset: Dataset = Segmentation(
         source_images=stand_ins,
         pixel_array=_pixels(labels, source, probabilities),
@@ -131,7 +132,7 @@ def _compose(
         device_serial_number=about.digest[:64] or __version__,
         max_fractional_value=_LEVELS,
         content_label="SEGMENTATION",
-        content_description=text(named),
+        content_description=text("; ".join(filter(None, described))),
         series_description=text(f"Segmentation by {about.algorithm}"),
         content_date=stamp.date,
         content_time=stamp.time,
@@ -140,6 +141,8 @@ def _compose(
         specific_character_set=CHARACTER_SET,
         omit_empty_frames=source.even,
     )
+    if about.remark:  # whole: the description above is cut to 64 characters
+        dataset.ImageComments = text(about.remark, LONGEST_TEXT)
     dataset.InstanceCreationDate, dataset.InstanceCreationTime = stamp.date, stamp.time
     for item in dataset.ContributingEquipmentSequence:
         item.ContributionDateTime = stamp.date + stamp.time

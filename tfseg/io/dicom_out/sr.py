@@ -23,6 +23,7 @@ from tfseg.io.dicom_out.codes import Code
 from tfseg.io.dicom_out.sources import Source
 from tfseg.io.dicom_out.stamp import (
     CHARACTER_SET,
+    LONGEST_TEXT,
     MANUFACTURER,
     Stamp,
     identity,
@@ -53,6 +54,7 @@ _VALUES = {
     "MR": (Code("110852", "DCM", "MR signal intensity"), Code("1", "UCUM", "no units")),
 }
 _MEAN = Code("373098007", "SCT", "Mean")
+_COMMENT = Code("121106", "DCM", "Comment")
 
 
 def write_report(
@@ -154,7 +156,12 @@ def _compose(
     about: About,
     stamp: Stamp,
 ) -> Dataset:
-    from highdicom.sr import ComprehensiveSR, MeasurementReport
+    from highdicom.sr import (
+        ComprehensiveSR,
+        MeasurementReport,
+        RelationshipTypeValues,
+        TextContentItem,
+    )
 
     modality = str(source.headers[0].get("Modality") or "")
     content = MeasurementReport(
@@ -165,6 +172,11 @@ def _compose(
             for value in range(1, len(about.names))
         ],
     )
+    if about.remark:  # TID 1500 is extensible
+        comment = TextContentItem(
+            _coded(_COMMENT), text(about.remark, LONGEST_TEXT), RelationshipTypeValues.CONTAINS
+        )
+        content[0].ContentSequence.append(comment)
     report: Dataset = ComprehensiveSR(
         evidence=[*(_evidence(header) for header in source.headers), segmentation],
         content=content,

@@ -29,6 +29,7 @@ _OTHERS = (
     "ClinicalTrialTimePointDescription", "ClinicalTrialCoordinatingCenterName",
 )  # fmt: skip
 CHARACTER_SET = "ISO_IR 192"  # UTF-8: it holds every name, whatever the source is written in
+LONGEST_TEXT = 1024  # characters of ST; LT holds more (PS3.5 6.2)
 # Values that are not as PS3.5 6.2 has them would make the result invalid: they become empty.
 _FORMS = {
     "PatientBirthDate": r"\d{8}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 import subprocess
@@ -14,6 +15,7 @@ from pydicom.sr.codedict import codes
 
 from tfseg.errors import DataError
 from tfseg.io import read_volume
+from tfseg.io.dicom_out.rtstruct import write_rtstruct
 from tfseg.io.dicom_out.seg import write_seg
 from tfseg.io.dicom_out.sources import read_source
 from tfseg.io.dicom_out.sr import measured, write_report
@@ -91,6 +93,29 @@ def test_the_same_stamp_gives_the_same_bytes(reported, tmp_path, about, stamp):
     source = read_source(tmp_path / "scan")
     write_report(labels, source, segmentation, tmp_path / "b.dcm", about, stamp, scan)
     assert path.read_bytes() == (tmp_path / "b.dcm").read_bytes()
+
+
+def test_a_remark_is_in_every_object(write_scan, tmp_path, about, stamp):
+    said = "made with --anyway: the model learned from CT, this scan is MR; " + "and more. " * 20
+    about = dataclasses.replace(about, remark=said)
+    folder = write_scan()
+    scan, source = read_volume(folder), read_source(folder)
+    labels = scan.with_array(np.ones(scan.shape, np.uint8))
+    seg, structures, report = (tmp_path / f"{name}.dcm" for name in ("seg", "rt", "sr"))
+    written = write_seg(labels, source, seg, about, stamp)
+    write_report(labels, source, written, report, about, stamp)
+    write_rtstruct(labels, source, structures, about, stamp)
+    made = pydicom.dcmread(seg)
+    assert made.ImageComments == said.strip()
+    assert made.ContentDescription == said[:64].strip()
+    assert pydicom.dcmread(structures).StructureSetDescription.startswith(said)
+    comments = [
+        item.TextValue
+        for item in pydicom.dcmread(report).ContentSequence
+        if item.ConceptNameCodeSequence[0].CodeValue == "121106"
+    ]
+    assert comments == [said.strip()]
+    assert len(groups_of(report)) == 3  # it is still a report that others read
 
 
 def test_means_need_the_scan_and_a_unit(reported):
