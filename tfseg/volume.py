@@ -7,7 +7,8 @@ A 2D image is a volume of one slice.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,21 @@ from numpy.typing import NDArray
 from tfseg import geometry
 from tfseg.errors import DataError
 from tfseg.geometry import Affine, Reorientation, Spacing
+
+
+@dataclass(frozen=True, eq=False)
+class Forms:
+    """What the header of a NIfTI file says of its grid, for results on the same grid.
+
+    NIfTI can say twice where voxels lie (sform, qform), and viewers choose by their own rules.
+
+    Attributes:
+        affine: the volume's, for which alone the fields hold.
+        fields: header field -> stored value.
+    """
+
+    affine: Affine
+    fields: Mapping[str, NDArray[Any]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,11 +44,13 @@ class Volume:
         affine: 4x4 float64, voxel index (z, y, x, 1) to LPS mm; see :mod:`tfseg.geometry`.
             It is kept as read, so a result is written with the source's exact affine.
         modality: DICOM's code (``CT``, ``MR``, ...) where the source says it, else ``None``.
+        forms: of a volume from NIfTI, so that a result is placed by the same fields.
     """
 
     array: NDArray[Any]
     affine: Affine
     modality: str | None = None
+    forms: Forms | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if self.array.ndim not in {3, 4} or 0 in self.array.shape:
@@ -93,7 +111,7 @@ class Volume:
         """
         if tuple(array.shape[:3]) != self.shape:
             raise DataError(f"array of shape {array.shape} does not fit the grid {self.shape}.")
-        return Volume(array, self.affine, self.modality)
+        return Volume(array, self.affine, self.modality, self.forms)
 
     def channel_last(self) -> NDArray[Any]:
         """Return the array as (z, y, x, c)."""

@@ -92,7 +92,8 @@ def check_dataset(dataset: Dataset, progress: Progress = iter, *, fix: bool = Fa
 def _give_affine(dataset: Dataset, case: Case) -> None:
     image = dataset.read_image(case)
     for path, _ in _rounded(case, image):
-        write_volume(replace(read_volume(path), affine=image.affine), path)
+        label = read_volume(path)
+        write_volume(replace(label, affine=image.affine, forms=image.forms), path)
 
 
 def _rounded(case: Case, image: Volume) -> list[tuple[Path, float]]:
