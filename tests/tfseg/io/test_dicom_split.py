@@ -17,7 +17,7 @@ from tfseg.io import dicom
 from tfseg.io.dicom.frames import Frame, Header
 from tfseg.io.dicom.grid import place
 from tfseg.io.dicom.headers import Series
-from tfseg.io.dicom.split import TRAITS
+from tfseg.io.dicom.traits import TRAITS
 
 ARRAY = np.random.default_rng(6).integers(0, 1000, (12, 4, 5)).astype(np.int16)
 Write = Callable[..., list[Path]]

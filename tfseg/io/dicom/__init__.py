@@ -22,7 +22,8 @@ from tfseg.io.dicom.headers import Series, Tree, scan_tree
 from tfseg.io.dicom.pixels import decode
 from tfseg.io.dicom.regular import regularise
 from tfseg.io.dicom.sources import opened
-from tfseg.io.dicom.split import Stack, split
+from tfseg.io.dicom.split import split
+from tfseg.io.dicom.stack import Stack
 from tfseg.io.dicom.suv import UNIT, uptake
 from tfseg.volume import Volume
 
@@ -83,7 +84,7 @@ def load(stack: Stack, *, allow_gaps: bool = False, suv: bool = True) -> Loaded:
     what = f"series {stack.name}"
     placed = place(stack.frames, what, allow_gaps=allow_gaps)
     frames, said = placed.frames, (*stack.decisions, *placed.decisions)
-    cautions = placed.decisions
+    cautions = (*stack.cautions, *placed.decisions)
     header = frames[0].header
     unit = frames[0].unit
     if not unit and stack.series.modality == "CT" and not header.has_groups:

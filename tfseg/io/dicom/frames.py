@@ -14,12 +14,14 @@ from typing import NamedTuple
 
 from tfseg.errors import DataError
 from tfseg.io.dicom.elements import Elements, PixelPlace
+from tfseg.io.dicom.traits import Traits, traits_of
 
 # Objects that refer to pictures of the patient, or show what was made of them.
 DERIVED_OBJECTS = frozenset(
     ("SEG", "RTSTRUCT", "RTPLAN", "RTDOSE", "RTRECORD", "SR", "PR", "KO", "REG", "DOC", "ANN",
      "PLAN", "FID", "RWV", "AU", "ECG", "HD")
 )  # fmt: skip
+_CAPTURES = "1.2.840.10008.5.1.4.1.1.7."  # Secondary Capture, single-frame and multi-frame
 _MOST_FRAMES = 1 << 20
 _MOST_SIDE = 1 << 16
 FURTHEST_MM = 1e6  # a kilometre: more is no place in a scanner, and overflows when squared
@@ -52,6 +54,9 @@ class Header:
         pixels: where the pixel data is.
         has_lut: whether a Modality LUT takes the place of slope and intercept.
         has_groups: whether frames are described in functional groups.
+        sop_class: SOPClassUID.
+        owner: digests of PatientID, PatientName and PatientBirthDate; empty ones where absent.
+        study_uid, space_uid: StudyInstanceUID and FrameOfReferenceUID; empty where absent.
     """
 
     path: Path
@@ -75,11 +80,20 @@ class Header:
     pixels: PixelPlace | None
     has_lut: bool
     has_groups: bool
+    sop_class: str = ""
+    owner: tuple[str, ...] = ("", "", "")
+    study_uid: str = ""
+    space_uid: str = ""
 
     @property
     def name(self) -> str:
         """What messages call it: by its InstanceNumber, since file names may name patients."""
         return f"image {self.instance}"
+
+    @property
+    def is_capture(self) -> bool:
+        """Whether it shows a screen, a scanned page or a converted picture (PS3.3 A.8)."""
+        return f"{self.sop_class}.".startswith(_CAPTURES) or "SCREEN SAVE" in self.image_type
 
     @property
     def frame_bytes(self) -> int:
@@ -101,7 +115,7 @@ class Frame:
         slope, intercept: from stored values to the modality's unit.
         unit: RescaleType or, of PET, Units: e.g. ``HU``; empty where absent or unspecified.
         thickness_mm: SpacingBetweenSlices or SliceThickness: used for a lone slice only.
-        traits: what may tell apart slices at one place, by name; see :mod:`.split`.
+        traits: what may tell apart slices at one place, by name; see :mod:`.traits`.
     """
 
     header: Header
@@ -114,7 +128,7 @@ class Frame:
     intercept: float
     unit: str
     thickness_mm: float | None
-    traits: dict[str, object] = field(repr=False)
+    traits: Traits = field(repr=False)
 
     @property
     def name(self) -> str:
@@ -178,6 +192,13 @@ def header_of(path: Path, elements: Elements) -> Header:
         pixels=elements.pixels,
         has_lut="ModalityLUTSequence" in elements,
         has_groups="PerFrameFunctionalGroupsSequence" in elements,
+        sop_class=elements.text("SOPClassUID"),
+        owner=tuple(
+            elements.values.get(keyword, b"").hex()
+            for keyword in ("PatientID", "PatientName", "PatientBirthDate")
+        ),
+        study_uid=elements.text("StudyInstanceUID"),
+        space_uid=elements.text("FrameOfReferenceUID"),
     )
     _check(header)
     return header
@@ -226,7 +247,7 @@ def single_frame(header: Header, elements: Elements) -> Frame:
         intercept=elements.number("RescaleIntercept", 0.0),
         unit=elements.text("Units") or elements.text("RescaleType").removeprefix("US"),
         thickness_mm=abs(thickness) or None,
-        traits=_traits(header, elements),
+        traits=traits_of(header.image_type, elements),
     )
 
 
@@ -244,47 +265,6 @@ def _whole(elements: Elements, keyword: str) -> int:
 def _several(elements: Elements, keyword: str, count: int) -> tuple[float, ...] | None:
     found = elements.numbers(keyword)
     return found if found is not None and len(found) == count else None
-
-
-def _traits(header: Header, elements: Elements) -> dict[str, object]:
-    """Return what may tell apart slices at one place; names as in :data:`.split.TRAITS`."""
-    found: dict[str, object] = {
-        "image type": "/".join(header.image_type[2:]) or None,
-        "echo": elements.hint("EchoTime") or elements.hint("EchoNumbers"),
-        "inversion": elements.hint("InversionTime"),
-        "b": _b_value(elements),
-        "direction": elements.hint("DiffusionGradientOrientation"),
-        "time": elements.hint("TemporalPositionIdentifier"),
-        "phase": (
-            elements.hint("NominalPercentageOfCardiacPhase")
-            or elements.hint("NominalPercentageOfRespiratoryPhase")
-            or elements.hint("TriggerTime")
-        ),
-        "acquisition": elements.hint("AcquisitionNumber"),
-        "stack": elements.text("StackID") or None,
-        "kernel": elements.text("ConvolutionKernel") or None,
-    }
-    if elements.text("PrivateCreator0019") == "SIEMENS MR HEADER":
-        found["direction"] = found["direction"] or elements.hint("SiemensGradientDirection")
-    if elements.text("PrivateCreator0043") == "GEMS_PARM_01":
-        kind = elements.hint("GEImageKind")  # 0 magnitude, 1 phase, 2 real, 3 imaginary
-        found["image type"] = f"{found['image type']}/{kind[0]:g}" if kind else found["image type"]
-    return {name: value for name, value in found.items() if value is not None}
-
-
-def _b_value(elements: Elements) -> tuple[float, ...] | None:
-    standard = elements.hint("DiffusionBValue")
-    if standard:
-        return standard
-    if elements.text("PrivateCreator0019") == "SIEMENS MR HEADER":
-        return elements.hint("SiemensBValue")
-    if elements.text("PrivateCreator2001").upper().startswith("PHILIPS"):
-        return elements.hint("PhilipsBValue")
-    if elements.text("PrivateCreator0043") == "GEMS_PARM_01":
-        found = elements.hint("GEBValue")
-        # GE adds 10^9 to mark the value as valid.
-        return (found[0] % 100_000,) if found else None
-    return None
 
 
 def require_gray(header: Header, what: str) -> None:

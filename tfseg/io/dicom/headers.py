@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tfseg.errors import DataError
+from tfseg.io.dicom.belong import in_order, parted
 from tfseg.io.dicom.damage import reason
 from tfseg.io.dicom.elements import read_elements
 from tfseg.io.dicom.frames import DERIVED_OBJECTS, Frame, Header, header_of, single_frame
@@ -22,14 +23,19 @@ _THREADS = 4  # for latency of disks and network shares, not for cores
 
 @dataclass(frozen=True)
 class Series:
-    """The files of one series, in the order they were found.
+    """The files of one series, in an order that follows from what they say.
 
     Attributes:
         sheets: each file's header with its first frame as the file's own elements place it;
             :mod:`.split` takes multi-frame files and mosaics apart.
+        label: what tells it apart from others with its UID, e.g. ``patient 2``; empty where it
+            is alone.
+        said: sentences on what made it a series, if not its UID alone.
     """
 
     sheets: tuple[Frame, ...] = field(repr=False)
+    label: str = ""
+    said: tuple[str, ...] = ()
 
     @property
     def headers(self) -> tuple[Header, ...]:
@@ -44,8 +50,9 @@ class Series:
     @property
     def identity(self) -> str:
         """Eight characters that tell series apart and say nothing about the patient."""
-        first = self.sheets[0].header
-        return hashlib.sha256((first.series_uid or str(first.path)).encode()).hexdigest()[:8]
+        uids = sorted(sheet.header.instance_uid for sheet in self.sheets)
+        text = self.uid or f"{self.sheets[0].header.study_uid} {self.number} {uids[0]}"
+        return hashlib.sha256(text.encode()).hexdigest()[:8]
 
     @property
     def modality(self) -> str:
@@ -127,7 +134,8 @@ def scan_tree(source: str | os.PathLike[str]) -> Tree:
                 unreadable.append(Unreadable(found.path.relative_to(base), found.reason))
             else:
                 groups.setdefault(_group(found.header), []).append(found)
-    series = sorted((Series(tuple(group)) for group in groups.values()), key=_order)
+    found_series = (one for group in groups.values() for one in _series(group))
+    series = sorted(found_series, key=_order)
     return Tree(tuple(series), skipped, tuple(unreadable))
 
 
@@ -163,10 +171,21 @@ def _try_header(path: Path) -> Frame | Unreadable | None:
 
 
 def _group(header: Header) -> tuple[str, ...]:
-    # Careless anonymisers drop the UID, which is mandatory: then a folder is a series.
-    if header.series_uid:
-        return (header.series_uid, header.modality)
-    return (str(header.path.parent), header.modality, str(header.number))
+    # Careless anonymisers drop the UID, which is mandatory: then a folder is a series, or it may
+    # hold several.
+    return (header.series_uid or str(header.path.parent), header.modality)
+
+
+def _series(group: list[Frame]) -> list[Series]:
+    """Return the series in files of one SeriesInstanceUID and modality."""
+    guess = () if group[0].header.series_uid else (
+        "no SeriesInstanceUID: files of one folder, patient, study, number and frame of reference "
+        "are taken as a series",
+    )  # fmt: skip
+    return [
+        Series(tuple(files), label, (*guess, *said))
+        for files, label, said in parted(in_order(group))
+    ]
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -178,5 +197,5 @@ def _files(folder: Path) -> Iterator[Path]:
                 yield path
 
 
-def _order(series: Series) -> tuple[int, str]:
-    return series.number, series.uid
+def _order(series: Series) -> tuple[int, str, str, str]:
+    return series.number, series.uid, series.label, series.identity

@@ -130,6 +130,12 @@ def read_source(path: str | os.PathLike[str]) -> Source:
         for frame in placed.frames:
             if frame.header.path not in headers:
                 headers[frame.header.path] = _header(path, frame)
+    uids = {str(header.SOPInstanceUID) for header in headers.values()}
+    if len(uids) < len(headers):
+        raise DataError(
+            f"{path}: a result in DICOM refers to each image by its SOPInstanceUID; "
+            f"{len(headers)} images have {len(uids)}. Write the result as NIfTI."
+        )
     first, correction = placed.frames[0], placed.correction
     rows, columns, count = first.rows, first.columns, len(placed.frames)
     spacing = first.spacing or (1.0, 1.0)

@@ -45,6 +45,11 @@ def test_no_dicom_is_refused(tmp_path):
         read_source(tmp_path / "x.dcm")
 
 
+def test_images_that_share_a_uid_cannot_be_referred_to(write_scan):
+    with pytest.raises(DataError, match=r"5 images have 1\. Write the result as NIfTI"):
+        read_source(write_scan(SOPInstanceUID="1.2.3"))
+
+
 def test_real_sources_have_the_grid_of_their_volumes(real_data):
     logging.disable(logging.WARNING)
     try:
