@@ -92,7 +92,7 @@ def check_dataset(dataset: Dataset, progress: Progress = iter, *, fix: bool = Fa
 def _give_affine(dataset: Dataset, case: Case) -> None:
     image = dataset.read_image(case)
     for path, _ in _rounded(case, image):
-        label = read_volume(path)
+        label = read_volume(path, labels=True)
         write_volume(replace(label, affine=image.affine, forms=image.forms), path)
 
 
@@ -106,7 +106,7 @@ def _rounded(case: Case, image: Volume) -> list[tuple[Path, float]]:
         if path is None or volume_suffix(path) not in _WRITABLE:
             return []
         try:
-            label = read_volume(path)
+            label = read_volume(path, labels=True)
         except DataError:
             return []  # the check of the label says why
         apart = farthest_apart(image.affine, label.affine, image.shape)

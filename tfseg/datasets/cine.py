@@ -218,7 +218,7 @@ def open_lvsc(root: Path) -> Dataset:
 
 def _read_png_on_dicom(case: Case) -> Volume:
     image, path = read_volume(case.image), label_path(case)
-    mask = binary(one_channel(read_volume(path), path), path)
+    mask = binary(one_channel(read_volume(path, labels=True), path), path)
     if mask.shape != image.shape:
         raise DataError(
             f"{path}: must be as large as its image, {image.shape[1:]}; got {mask.shape[1:]}."

@@ -14,6 +14,7 @@ import numpy as np
 
 from tfseg.datasets import examples
 from tfseg.datasets.base import Adapter, Case, Dataset
+from tfseg.datasets.reading import binary
 from tfseg.errors import DataError
 from tfseg.io import read_volume
 from tfseg.volume import Volume
@@ -91,18 +92,9 @@ def _read_mask(case: Case) -> Volume:
 
 
 def _read_binary(path: Path) -> Volume:
-    """Read a picture of 0 and 255 as 0 and 1."""
-    volume = read_volume(path)
-    if volume.channels != 1:
-        raise DataError(f"{path}: must be gray with values 0 and 255; it has colours.")
-    stored = volume.channel_last()[..., 0]
-    wrong = (stored != 0) & (stored != 255)
-    if wrong.any():
-        raise DataError(
-            f"{path}: pixels must be 0 or 255; {int(wrong.sum())} are not, "
-            f"e.g. {int(stored[wrong].flat[0])}. Threshold the picture."
-        )
-    return volume.with_array((stored != 0).astype(np.uint8))
+    """Read a picture of 0 and one other number as 0 and 1."""
+    volume = read_volume(path, labels=True)
+    return volume.with_array(binary(volume.array, path).astype(np.uint8))
 
 
 def example(root: Path, cases: int, rng: np.random.Generator) -> None:

@@ -110,10 +110,10 @@ def open_drishti(root: Path) -> Dataset:
 
 
 def _read_soft_maps(case: Case) -> Volume:
-    disc = read_volume(label_path(case))
+    disc = read_volume(label_path(case), labels=True)
     classes = np.zeros(disc.shape, np.uint8)
     for value, path in enumerate((label_path(case), *case.parts), start=1):
-        stored = one_channel(read_volume(path), path)
+        stored = one_channel(read_volume(path, labels=True), path)
         if stored.shape != disc.shape:
             raise DataError(f"{path}: must be as large as the map of the disc, {disc.shape[1:]}.")
         classes[stored >= _DRISHTI_AGREED * 255] = value
@@ -166,7 +166,7 @@ def open_rim_one(root: Path) -> Dataset:
 
 def _read_left(case: Case) -> Volume:
     """Read the left half of a stereo photograph, or a single one."""
-    stereo, mask = read_picture(case), read_volume(label_path(case))
+    stereo, mask = read_picture(case), read_volume(label_path(case), labels=True)
     width = mask.shape[2]
     # The masks are drawn on one half.
     if stereo.shape[2] not in {width, 2 * width}:
@@ -178,10 +178,10 @@ def _read_left(case: Case) -> Volume:
 
 
 def _read_left_masks(case: Case) -> Volume:
-    disc = read_volume(label_path(case))
+    disc = read_volume(label_path(case), labels=True)
     classes = np.zeros(disc.shape, np.uint8)
     for value, path in enumerate((label_path(case), *case.parts), start=1):
-        classes[binary(one_channel(read_volume(path), path), path)] = value
+        classes[binary(one_channel(read_volume(path, labels=True), path), path)] = value
     return disc.with_array(classes)
 
 

@@ -112,7 +112,7 @@ def _read(case: Case) -> Volume:
 def _read_mask(case: Case) -> Volume:
     if case.mask is None:
         raise DataError(f"case {case.id}: it has no mask.")
-    volume = read_volume(case.mask)
+    volume = read_volume(case.mask, labels=True)
     return volume.with_array(volume.channel_last()[..., 0] > 0)
 
 

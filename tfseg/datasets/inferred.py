@@ -81,7 +81,7 @@ def _path(case: Case) -> Path:
 
 def _values(case: Case) -> set[int]:
     path = _path(case)
-    stored = np.unique(one_channel(read_volume(path), path))
+    stored = np.unique(one_channel(read_volume(path, labels=True), path))
     if len(stored) > _MAX_LABELS or not np.equal(np.mod(stored, 1), 0).all():
         raise DataError(
             f"{path}: a label map holds at most {_MAX_LABELS} integral values; it has "

@@ -148,7 +148,7 @@ def read_values(
     if names and object_kind(path):
         labels = read_structures(path, read_volume(case.image), names[1:])
         return labels.with_array(labels.array.astype(np.uint8))
-    volume = read_volume(path, allow_2d=allow_2d)
+    volume = read_volume(path, allow_2d=allow_2d, labels=True)
     return volume.with_array(to_classes(one_channel(volume, path), classes, path))
 
 
@@ -189,7 +189,7 @@ def read_objects(case: Case) -> Volume:
         DataError: unreadable, or several channels.
     """
     path = label_path(case)
-    volume = read_volume(path)
+    volume = read_volume(path, labels=True)
     return volume.with_array((one_channel(volume, path) > 0).astype(np.uint8))
 
 
@@ -207,10 +207,10 @@ def read_masks(case: Case, *, allow_2d: bool = False) -> Volume:
         DataError: unreadable, on different grids, or a file with more than two values.
     """
     paths = (label_path(case), *case.parts)
-    first = read_volume(paths[0], allow_2d=allow_2d)
+    first = read_volume(paths[0], allow_2d=allow_2d, labels=True)
     classes = binary(one_channel(first, paths[0]), paths[0]).astype(np.uint8)
     for value, path in enumerate(paths[1:], start=2):
-        volume = read_volume(path, allow_2d=allow_2d)
+        volume = read_volume(path, allow_2d=allow_2d, labels=True)
         if not first.same_grid(volume):
             raise DataError(
                 f"{path}: masks of one case must lie on one grid; {paths[0].name} is "

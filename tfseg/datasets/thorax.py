@@ -86,7 +86,7 @@ def _read_scr(case: Case) -> Volume:
     image = _read_jsrt(case)
     classes = np.zeros(image.shape, np.uint8)
     for value, path in enumerate((label_path(case), *case.parts), start=1):
-        mask = binary(one_channel(read_volume(path), path), path)[0]
+        mask = binary(one_channel(read_volume(path, labels=True), path), path)[0]
         scale = np.divide(image.shape[1:], mask.shape)
         if scale[0] != scale[1]:
             raise DataError(f"{path}: the mask must be square like its image; got {mask.shape}.")

@@ -137,7 +137,7 @@ def _read_prediction(path: Path, case: Case, dataset: Dataset) -> Volume:
     """Return a label map; structures in DICOM are matched by the labels' names."""
     if object_kind(path):
         return read_structures(path, dataset.read_image(case), dataset.labels[1:])
-    return read_volume(path)
+    return read_volume(path, labels=True)
 
 
 def _probabilities_file(label_map: Path) -> Path:

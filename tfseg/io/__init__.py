@@ -42,7 +42,9 @@ def volume_stem(path: str | os.PathLike[str]) -> str:
     return name[: len(name) - len(volume_suffix(path))]
 
 
-def read_volume(path: str | os.PathLike[str], *, allow_2d: bool = True) -> Volume:
+def read_volume(
+    path: str | os.PathLike[str], *, allow_2d: bool = True, labels: bool = False
+) -> Volume:
     """Read a volume from a file, or from a folder or zip that holds one DICOM volume.
 
     Args:
@@ -50,6 +52,8 @@ def read_volume(path: str | os.PathLike[str], *, allow_2d: bool = True) -> Volum
             ``.nhdr``), Analyze (``.hdr``), a picture (PNG, JPEG, TIFF, GIF, BMP, PPM, PGM: one
             slice at 1 mm), a DICOM file, or a DICOM folder.
         allow_2d: ``False`` refuses pictures, which say nothing about millimetres.
+        labels: it is a label map: of pictures with a palette the stored number counts, not the
+            colour, and lossy ones are refused.
 
     Raises:
         DataError: the file is missing, unreadable or of an unknown format.
@@ -83,7 +87,7 @@ def read_volume(path: str | os.PathLike[str], *, allow_2d: bool = True) -> Volum
             raise DataError(f"{path}: a volume is needed; a {suffix} picture has no millimetres.")
         from tfseg.io import image2d
 
-        return image2d.read(path)
+        return image2d.read(path, labels=labels)
     if suffix in _DICOM or not path.suffix or _looks_like_dicom(path):
         from tfseg.io import dicom
 
