@@ -22,7 +22,7 @@ PACKAGES = {
 # A unit may import units of earlier rows, and itself; never one of its own row or a later one.
 LAYERS = (
     ("tfseg.__init__", "tfseg.errors", "tfseg.locks", "tfseg.compiled", "tfseg.cli.console"),
-    ("tfseg.files", "tfseg.geometry", "tfseg.steps", "tfseg.quiet"),
+    ("tfseg.files", "tfseg.geometry", "tfseg.steps", "tfseg.quiet", "tfseg.fingerprint"),
     ("tfseg.volume", "tfseg.plan", "tfseg.runs"),
     ("tfseg.artifact", "tfseg.config"),
     ("tfseg.io", "tfseg.preprocess"),

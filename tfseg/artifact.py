@@ -23,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from tfseg import __version__
 from tfseg.errors import ConfigError, DataError
 from tfseg.files import read_json, sha256, write_json
+from tfseg.fingerprint import ImageFingerprint
 from tfseg.plan import Plan, first_problem
 
 FILE_NAME = "tfseg.json"
@@ -54,6 +55,7 @@ class Manifest(BaseModel):
             one network and exports of one name. Empty in documents of older releases.
         model: registry name; ``config`` holds the builder's arguments.
         plan: preprocessing and tiling.
+        fingerprint: of the training images; ``None`` in documents of older releases.
         training: summary (number of cases, steps, seconds, seed, fold); no case names.
         metrics: mean Dice per class and the rest, on the held-out fold.
         files: relative path to SHA-256, for every other file of the artifact.
@@ -69,6 +71,7 @@ class Manifest(BaseModel):
     model: str
     config: dict[str, Any] = Field(default_factory=dict)
     plan: Plan
+    fingerprint: ImageFingerprint | None = None
     training: dict[str, Any] = Field(default_factory=dict)
     metrics: dict[str, Any] = Field(default_factory=dict)
     files: dict[str, str] = Field(default_factory=dict)

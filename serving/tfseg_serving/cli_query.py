@@ -62,8 +62,8 @@ _FILE = click.Path(path_type=Path)
     "--manifest",
     "manifest_path",
     type=_FILE,
-    help="tfseg.json of the export that is served, or its folder: names the labels. Needed for "
-    "patches, dicom-seg and rtstruct.",
+    help="tfseg.json of the export that is served, or its folder: names the labels, and tells what "
+    "kind of image the model knows. Needed for patches, dicom-seg and rtstruct.",
 )
 @click.option(
     "--patches",
@@ -104,6 +104,11 @@ _FILE = click.Path(path_type=Path)
 @click.option("--ca", type=_FILE, help="Root certificates to believe, PEM.  [default: the usual]")
 @click.option("--cert", type=_FILE, help="Certificate of this client, PEM.")
 @click.option("--key", type=_FILE, help="Private key of this client, PEM, not encrypted.")
+@click.option(
+    "--anyway",
+    is_flag=True,
+    help="Segment what is plainly another kind of image than the manifest's training images.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace files that exist.  [default: refuse]")
 @click.option("--json", "as_json", is_flag=True, help="Print what was written as JSON.")
 def query(
@@ -127,6 +132,7 @@ def query(
     ca: Path | None,
     cert: Path | None,
     key: Path | None,
+    anyway: bool,
     overwrite: bool,
     as_json: bool,
 ) -> None:
@@ -190,7 +196,7 @@ def query(
             at_once=at_once,
         )
         with share_bar("Segmenting") as show:
-            work = QueryWork(segmenter, output, about, len(pairs), show)
+            work = QueryWork(segmenter, output, about, len(pairs), show, manifest, anyway=anyway)
             for (scan, _), result in zip(pairs, in_order(work.one, pairs, jobs), strict=True):
                 if isinstance(result, TfsegError):
                     if len(pairs) == 1:
@@ -200,6 +206,8 @@ def query(
                     failed.append(str(scan))
                     continue
                 written.append(result)
+                for remark in result["remarks"]:
+                    note(f"{scan}: {remark}")
                 if not as_json:
                     _show(result)
     if as_json:

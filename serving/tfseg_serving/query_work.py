@@ -12,9 +12,10 @@ import numpy as np
 
 from tfseg.artifact import Manifest
 from tfseg.errors import ConfigError, InputError, TfsegError
-from tfseg.io import read_volume
+from tfseg.io import is_picture, read_volume
 from tfseg.io.dicom_out.about import About
 from tfseg.io.outputs import Output, report_of, source_for, write_labels
+from tfseg.preprocess.likeness import check_likeness
 from tfseg.volume import Volume
 from tfseg_serving.client import Segmenter
 
@@ -28,6 +29,9 @@ class QueryWork:
         about: what they say of themselves.
         scans: how many there are.
         show: called with the finished share of all scans, in (0, 1].
+        manifest: of the export that is served, if it is known; scans are compared with its
+            training images.
+        anyway: take what is plainly another kind of image.
     """
 
     def __init__(
@@ -37,9 +41,13 @@ class QueryWork:
         about: About,
         scans: int,
         show: Callable[[float], None],
+        manifest: Manifest | None = None,
+        *,
+        anyway: bool = False,
     ) -> None:
         self._segmenter, self._output, self._about = segmenter, output, about
         self._scans, self._show = scans, show
+        self._manifest, self._anyway = manifest, anyway
         self._shares: dict[Path, float] = {}
         self._lock = threading.Lock()
 
@@ -50,6 +58,7 @@ class QueryWork:
         try:
             source = source_for(scan, self._output)
             volume = read_volume(scan)
+            remarks = self._compare(scan, volume)
             labels = self._ask(scan, volume)
             told = volume if self._output.report else None
             files = write_labels(labels, target, self._output, self._about, source, scan=told)
@@ -62,7 +71,15 @@ class QueryWork:
             "files": [str(file) for file in files],
             "seconds": round(time.perf_counter() - start, 3),
             "labels": count_labels(labels, self._segmenter.labels),
+            "remarks": list(remarks),
         }
+
+    def _compare(self, scan: Path, volume: Volume) -> tuple[str, ...]:
+        if self._manifest is None:
+            return ()
+        return check_likeness(
+            volume, scan, self._manifest, picture=is_picture(scan), anyway=self._anyway
+        )
 
     def _ask(self, scan: Path, volume: Volume) -> Volume:
         try:

@@ -90,6 +90,11 @@ if TYPE_CHECKING:
     help="Where figures, evaluation.html and pictures go; a run keeps its own.",
 )
 @click.option(
+    "--anyway",
+    is_flag=True,
+    help="Measure a model on what is plainly another kind of image than it was trained on.",
+)
+@click.option(
     "--overwrite", is_flag=True, help="Replace files of -o that exist.  [default: refuse]"
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as one JSON document.")
@@ -103,6 +108,7 @@ def evaluate(
     against: Path | None,
     jobs: int | None,
     output: Path | None,
+    anyway: bool,
     overwrite: bool,
     as_json: bool,
     **rules: Any,
@@ -121,12 +127,12 @@ def evaluate(
     folder = output if output is not None else target if is_run(target) else None
     if folder is not None:
         _check_folder(folder, overwrite=overwrite or folder.resolve() == target.resolve())
-    evaluation = open_evaluation(target, data, all_cases=all_cases)
+    evaluation = open_evaluation(target, data, all_cases=all_cases, anyway=anyway)
     measures = _choose(evaluation, **rules)
     other = None
     jobs = jobs or cores()
     if against is not None:
-        other = _other(target, against, evaluation, measures, all_cases, jobs)
+        other = _other(target, against, evaluation, measures, jobs, all_cases, anyway)
     outcome = _run(evaluation, measures, jobs)
     metrics = outcome.metrics()
     comparison = None
@@ -232,8 +238,9 @@ def _other(
     against: Path,
     evaluation: Evaluation,
     measures: Measures,
-    all_cases: bool,
     jobs: int,
+    all_cases: bool,
+    anyway: bool,
 ) -> Metrics:
     """Return the figures to compare with: read, or made by the same rules.
 
@@ -249,7 +256,8 @@ def _other(
         check_rules(metrics, evaluation.dataset.name, protocol, measures.rules, name=names[1])
         check_cases(cases, [row.case for row in metrics.per_case], names=names)
         return metrics
-    other = open_evaluation(against, evaluation.dataset.root, all_cases=all_cases)
+    data = evaluation.dataset.root
+    other = open_evaluation(against, data, all_cases=all_cases, anyway=anyway)
     check_cases(cases, [case.id for case in other.cases], names=names)
     metrics = _run(other, measures, jobs).metrics()
     _note_gaps(metrics, f"{against}: ")

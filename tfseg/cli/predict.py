@@ -38,6 +38,11 @@ if TYPE_CHECKING:
     "--report", is_flag=True, help="With dicom-seg: also <name>_report.dcm, volumes in ml."
 )
 @click.option("--save-probabilities", is_flag=True, help="Also write <name>.npz, (z, y, x, class).")
+@click.option(
+    "--anyway",
+    is_flag=True,
+    help="Segment what is plainly another kind of image than the model was trained on.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace files that exist.  [default: refuse]")
 @click.option("--json", "as_json", is_flag=True, help="Print what was written as JSON.")
 def predict(
@@ -49,6 +54,7 @@ def predict(
     codes: Path | None,
     report: bool,
     save_probabilities: bool,
+    anyway: bool,
     overwrite: bool,
     as_json: bool,
 ) -> None:
@@ -98,7 +104,9 @@ def predict(
     for scan, target in pairs:
         started = time.monotonic()
         try:
-            volumes_ml = _segment(predictor, scan, target, form, about, save_probabilities)
+            volumes_ml, remarks = _segment(
+                predictor, scan, target, form, about, save_probabilities, anyway
+            )
             more: dict[str, object] = {"report": str(report_of(target))} if report else {}
             if predictor.finds_instances:
                 more |= _write_instances(predictor, scan, target)
@@ -110,12 +118,15 @@ def predict(
             continue
         seconds = time.monotonic() - started
         note(f"{target}  {seconds:.1f} s")
+        for remark in remarks:
+            note(f"{scan}: {remark}")
         written.append(
             {
                 "input": str(scan),
                 "output": str(target),
                 "seconds": round(seconds, 3),
                 "volumes_ml": dict(zip(labels[1:], volumes_ml[1:], strict=True)),
+                "remarks": list(remarks),
                 **more,
             }
         )
@@ -158,9 +169,15 @@ def _write_instances(predictor: Predictor, scan: Path, target: Path) -> dict[str
 
 
 def _segment(
-    predictor: Predictor, scan: Path, target: Path, form: Output, about: About, keep: bool
-) -> list[float]:
-    """Write the label map of one scan; return each label's volume in ml.
+    predictor: Predictor,
+    scan: Path,
+    target: Path,
+    form: Output,
+    about: About,
+    keep: bool,
+    anyway: bool,
+) -> tuple[list[float], tuple[str, ...]]:
+    """Write the label map of one scan; return each label's volume in ml, and remarks.
 
     Args:
         predictor: the model.
@@ -169,16 +186,21 @@ def _segment(
         form: how.
         about: the labels and the model.
         keep: also write the probabilities.
+        anyway: take what is plainly another kind of image.
     """
     import numpy as np
 
     from tfseg.cli.console import share_bar
     from tfseg.files import atomic_path
-    from tfseg.io import read_volume
+    from tfseg.io import is_picture, read_volume
     from tfseg.io.outputs import source_for, write_labels
+    from tfseg.preprocess.likeness import check_likeness
 
     source = source_for(scan, form)
     volume = read_volume(scan)
+    remarks = check_likeness(
+        volume, scan, predictor.manifest, picture=is_picture(scan), anyway=anyway
+    )
     with share_bar(scan.name) as advance:
         result = predictor.predict(volume, advance)
     wanted = keep or form.needs_probabilities
@@ -193,4 +215,4 @@ def _segment(
             np.savez_compressed(temporary, probabilities=probabilities)
     counts = np.bincount(result.array.ravel(), minlength=predictor.manifest.plan.num_classes)
     voxel_ml = float(np.prod(result.spacing_mm)) / 1000
-    return [round(int(count) * voxel_ml, 3) for count in counts]
+    return [round(int(count) * voxel_ml, 3) for count in counts], remarks

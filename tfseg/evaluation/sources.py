@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import zipfile
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,10 +17,13 @@ from tfseg.errors import ConfigError, DataError
 from tfseg.evaluation.runner import Evaluation
 from tfseg.files import read_json
 from tfseg.inference.predictor import Predictor
-from tfseg.io import read_volume, volume_stem, volume_suffix
+from tfseg.io import is_picture, read_volume, volume_stem, volume_suffix
 from tfseg.io.references import object_kind, read_structures
 from tfseg.plan import first_problem
+from tfseg.preprocess.likeness import check_likeness, kind_of
 from tfseg.volume import Volume
+
+_log = logging.getLogger(__name__)
 
 _RUN_MANIFEST = "manifest.json"
 _RUN_CONFIG = "config.json"
@@ -44,7 +48,7 @@ def is_run(path: Path) -> bool:
 
 
 def open_evaluation(
-    target: Path, data: Path | None = None, *, all_cases: bool = False
+    target: Path, data: Path | None = None, *, all_cases: bool = False, anyway: bool = False
 ) -> Evaluation:
     """Find out what ``target`` is and which cases its predictions are measured on.
 
@@ -53,6 +57,7 @@ def open_evaluation(
         data: the data set with the references; a run knows its own.
         all_cases: for a model: measure every labelled case, not only those held out from its
             training. For data that it was not trained on.
+        anyway: for a model: measure it on what is plainly another kind of image, too.
 
     Raises:
         DataError: the target is none of these, the data set is missing, or no case matches.
@@ -64,12 +69,12 @@ def open_evaluation(
             "predictions."
         )
     if is_run(target):
-        return _of_run(target, data, all_cases)
+        return _of_run(target, data, all_cases, anyway)
     files = _prediction_files(target) if target.is_dir() else []
     if files:
         return _of_predictions(target, files, data)
     if target.is_file() or any(any(target.glob(name)) for name in _ARTIFACT_MANIFESTS):
-        return _of_artifact(target, data, all_cases)
+        return _of_artifact(target, data, all_cases, anyway)
     raise DataError(
         f"{target} is no run folder ({_RUN_MANIFEST}), no exported model ({FILE_NAME}) and holds "
         "no label maps such as case_01.nii.gz. Name one of these."
@@ -172,7 +177,7 @@ def _read_probabilities(path: Path) -> NDArray[Any]:
     return np.asarray(array)
 
 
-def _of_run(run: Path, data: Path | None, all_cases: bool) -> Evaluation:
+def _of_run(run: Path, data: Path | None, all_cases: bool, anyway: bool) -> Evaluation:
     source = run / _RUN_CONFIG
     trained = _trained(read_json(source, "the run's configuration"), source)
     if data is None:
@@ -185,10 +190,10 @@ def _of_run(run: Path, data: Path | None, all_cases: bool) -> Evaluation:
             )
     dataset = open_dataset(data)
     cases, words = _labelled(dataset) if all_cases else _held_out(dataset, trained, run)
-    return _of_model(dataset, cases, words, Predictor.open(run))
+    return _of_model(dataset, cases, words, Predictor.open(run), anyway)
 
 
-def _of_artifact(artifact: Path, data: Path | None, all_cases: bool) -> Evaluation:
+def _of_artifact(artifact: Path, data: Path | None, all_cases: bool, anyway: bool) -> Evaluation:
     if data is None:
         raise DataError(f"{artifact} is a model, which needs cases. Name a data set with --data.")
     dataset = open_dataset(data)
@@ -197,7 +202,7 @@ def _of_artifact(artifact: Path, data: Path | None, all_cases: bool) -> Evaluati
         cases, words = _labelled(dataset)
     else:
         cases, words = _held_out(dataset, _trained(predictor.manifest.training, artifact), artifact)
-    return _of_model(dataset, cases, words, predictor)
+    return _of_model(dataset, cases, words, predictor, anyway)
 
 
 def _trained(document: object, source: Path) -> _Trained:
@@ -228,7 +233,11 @@ def _labelled(dataset: Dataset) -> tuple[tuple[Case, ...], str]:
 
 
 def _of_model(
-    dataset: Dataset, cases: tuple[Case, ...], source: str, predictor: Predictor
+    dataset: Dataset,
+    cases: tuple[Case, ...],
+    source: str,
+    predictor: Predictor,
+    anyway: bool,
 ) -> Evaluation:
     labels = predictor.manifest.plan.labels
     if labels != dataset.labels:
@@ -237,10 +246,21 @@ def _of_model(
             f"{', '.join(labels)}, the data set {', '.join(dataset.labels)}."
         )
 
+    def predict(case: Case) -> Volume:
+        image = dataset.read_image(case)
+        if image.modality is None and len(dataset.modalities) == 1:
+            image = Volume(image.array, image.affine, kind_of(dataset.modalities[0]))
+        picture = is_picture(case.image)
+        for remark in check_likeness(
+            image, case.image, predictor.manifest, picture=picture, anyway=anyway
+        ):
+            _log.warning("%s: %s", case.id, remark)
+        return predictor.predict(image)
+
     return Evaluation(
         dataset,
         cases,
-        predict=lambda case: predictor.predict(dataset.read_image(case)),
+        predict=predict,
         source=source,
         probabilities=lambda case: predictor.probabilities(dataset.read_image(case)),
         in_turn=True,

@@ -42,6 +42,11 @@ def volume_stem(path: str | os.PathLike[str]) -> str:
     return name[: len(name) - len(volume_suffix(path))]
 
 
+def is_picture(path: str | os.PathLike[str]) -> bool:
+    """Tell whether a file is a picture by its name: a format that has no millimetres."""
+    return volume_suffix(path) in _IMAGE
+
+
 def read_volume(
     path: str | os.PathLike[str], *, allow_2d: bool = True, labels: bool = False
 ) -> Volume:

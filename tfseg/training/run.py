@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from tfseg.config import TrainConfig
 from tfseg.datasets import open_dataset
 from tfseg.errors import ConfigError, DataError, TfsegError
 from tfseg.files import read_json, sha256, write_json
+from tfseg.fingerprint import ImageFingerprint
 from tfseg.losses import build_loss
 from tfseg.models import model_config, model_info
 from tfseg.pipeline.cache import prepare_cases
@@ -30,6 +32,7 @@ class Setup:
 
     config: TrainConfig
     plan: Plan
+    fingerprint: ImageFingerprint | None = None  # of the training images; kept by the manifest
 
     def save(self, folder: Path) -> None:
         """Write ``config.json`` and ``plan.json``; the configuration last, it marks the run."""
@@ -41,7 +44,9 @@ class Setup:
         """Read the set-up of an existing run."""
         path = folder / "config.json"
         config = TrainConfig.parse(read_json(path, "the run's configuration"), str(path))
-        return cls(config, Plan.load(folder / "plan.json"))
+        known = _known(folder)
+        plan = Plan.load(folder / "plan.json")
+        return cls(config, plan, None if known is None else known.fingerprint)
 
 
 def plan_run(
@@ -69,10 +74,12 @@ def plan_run(
     if dims not in (2, 3):
         raise ConfigError(f"dims must be 2 or 3; got {dims!r}.")
     planned = plan is None
+    look = partial(
+        take_fingerprint, dataset, training, lambda cases: track(cases, "Looking at the data")
+    )
+    fingerprint = None
     if plan is None:
-        fingerprint = take_fingerprint(
-            dataset, training, lambda cases: track(cases, "Looking at the data")
-        )
+        fingerprint = look()
         plan = make_plan(dataset, fingerprint, budget, dims)
     if plan_settings:
         plan = Plan.parse({**plan.model_dump(), **plan_settings}, "the plan with --set")
@@ -97,7 +104,8 @@ def plan_run(
     check_epochs(network.training_stages(), config.epochs)
     if not config.replicas:  # the check starts TensorFlow, and logical devices come before that
         check_loss(loss, network, plan)
-    return Setup(config.model_copy(update={"options": options}), plan)
+    images = (fingerprint or look()).images
+    return Setup(config.model_copy(update={"options": options}), plan, images)
 
 
 def train_run(setup: Setup, folder: Path, *, resume: bool, track: Track) -> Manifest:
@@ -184,6 +192,7 @@ def train_run(setup: Setup, folder: Path, *, resume: bool, track: Track) -> Mani
         model=config.model,
         config=network.model_dump(mode="json"),
         plan=plan,
+        fingerprint=setup.fingerprint,
     )
     # Everything that can be refused has been: only now does the run appear on disk.
     Setup(config, plan).save(folder)
@@ -226,11 +235,14 @@ def _run_id(folder: Path, resume: bool) -> str:
 
     It is random: two runs are two, even of one configuration in folders of one name.
     """
-    if resume and (folder / "manifest.json").is_file():
-        known = Manifest.load(folder, "manifest.json").run_id
-        if known:
-            return known
-    return uuid.uuid4().hex
+    known = _known(folder) if resume else None
+    return (known.run_id if known else "") or uuid.uuid4().hex
+
+
+def _known(folder: Path) -> Manifest | None:
+    """Return the manifest of a run that began before; ``None`` where it came not so far."""
+    path = folder / "manifest.json"
+    return Manifest.load(folder, path.name) if path.is_file() else None
 
 
 def _versions(tensorflow: str, keras: str) -> dict[str, str]:

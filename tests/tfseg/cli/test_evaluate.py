@@ -193,6 +193,15 @@ def test_an_export_is_measured_and_left_as_it_is(trained, data, tmp_path, capsys
     assert tree(export) == before
 
 
+def test_images_of_another_kind_are_refused(trained, data, capsys):
+    description = data / "dataset.json"
+    description.write_text(description.read_text().replace('"CT"', '"MRI"'))
+    arguments = ["evaluate", str(trained), "--data", str(data), "--all-cases"]
+    assert run(arguments) == 2
+    assert "it is MR, the training images are CT" in capsys.readouterr().err
+    assert run([*arguments, "--anyway"]) == 0
+
+
 def test_one_failing_case_ends_with_1_after_the_others(data, predictions, tmp_path, capsys):
     wrong = Volume.from_geometry(organ("scan_3"), (3.0, 1.0, 1.5))
     write_volume(wrong, predictions / "scan_3.nii.gz")

@@ -12,6 +12,8 @@ from tfseg.artifact import Manifest
 from tfseg.cli.main import run
 from tfseg.models import build, inference_model
 from tfseg.plan import Channel, Plan, Scale
+from tfseg.preprocess.likeness import look_at, summarise
+from tfseg.volume import Volume
 
 AFFINE = np.array([[-1.2, 0.1, 0, 30], [0.1, 1.2, 0, -20], [0, 0, 2.5, 7.25], [0, 0, 0, 1.0]])
 
@@ -119,6 +121,25 @@ def test_a_real_network_end_to_end(tmp_path, capfd):
     # Nothing but our own note on stderr: no warning of a library.
     assert len(capfd.readouterr().err.splitlines()) == 1
     assert nibabel.load(tmp_path / "o/scan.nii.gz").shape == (11, 10, 9)
+
+
+def test_another_kind_of_image_is_refused_and_remarked(tmp_path, capsys):
+    folder = save_run(tmp_path / "run")
+    hu = np.linspace(-1000, 1500, 9 * 10 * 11).reshape(9, 10, 11)
+    seen = summarise([look_at(Volume.from_geometry(hu, (2.5, 1.2, 1.2)), picture=False)], ["CT"])
+    manifest = Manifest.load(folder, "manifest.json")
+    manifest.model_copy(update={"fingerprint": seen}).save(folder, "manifest.json")
+    save_scan(tmp_path / "scan.nii.gz")  # 0 to 200
+    arguments = ["predict", str(folder), str(tmp_path / "scan.nii.gz"), "-o", str(tmp_path / "o")]
+    assert run([*arguments, "--json"]) == 2
+    error = capsys.readouterr().err
+    assert "scan.nii.gz is plainly another kind of image than unet was trained on: c0 has" in error
+    assert not (tmp_path / "o").exists()
+    assert run([*arguments, "--json", "--anyway"]) == 0
+    captured = capsys.readouterr()
+    (entry,) = json.loads(captured.out)["written"]
+    assert entry["remarks"][0].startswith("segmented anyway: c0 has no values below 0")
+    assert entry["remarks"][0] in captured.err
 
 
 def write(path: Path, content: bytes) -> None:

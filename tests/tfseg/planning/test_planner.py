@@ -28,7 +28,8 @@ DATASET = Dataset(
 
 
 def fingerprint(shapes, spacings, foreground=((0.0,), (100.0,))):
-    return Fingerprint(np.array(shapes), np.array(spacings, float), np.array(foreground))
+    images = None  # which the planner does not ask for
+    return Fingerprint(np.array(shapes), np.array(spacings, float), np.array(foreground), images)
 
 
 def test_spacing_is_the_median():
