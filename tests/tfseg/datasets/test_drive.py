@@ -57,10 +57,10 @@ def test_test_references_and_second_observers(drive: Path) -> None:
 
 def test_values_between_black_and_white_are_refused(drive: Path) -> None:
     gray = np.full((8, 6), 255, np.uint8)
-    gray[0, :3] = 7
+    gray[0, :3], gray[1:] = 7, 0
     save(drive / "training/1st_manual/21_manual1.gif", gray)
     dataset = open_dataset(drive)
-    with pytest.raises(DataError, match=r"0 and one other value; 3 voxels have more, e\.g\. 7"):
+    with pytest.raises(DataError, match="0 and one other value; 3 voxels have more"):
         dataset.load(dataset.cases[0])
 
 
