@@ -34,10 +34,11 @@ bench: $(READY) ## speed against named peers, where they are installed
 	$(BIN)/python benchmarks/serving.py
 	$(BIN)/python benchmarks/soak.py
 
-fuzz: $(READY) ## damaged DICOM files: none may crash, hang or fill the memory
+fuzz: $(READY) ## damaged files: none may crash, hang, fill the memory or pass in silence
 	$(BIN)/python tests/fuzz/fuzz_dicom.py --reader images --inputs 200000 --seed 10
 	$(BIN)/python tests/fuzz/fuzz_dicom.py --reader labels --inputs 50000 --seed 10
 	$(BIN)/python tests/fuzz/fuzz_dicom.py --reader results --inputs 50000 --seed 10
+	$(BIN)/python tests/fuzz/fuzz_pictures.py --inputs 6000 --seed 10
 
 format: $(READY)
 	$(BIN)/ruff format .
