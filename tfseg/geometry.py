@@ -23,6 +23,8 @@ Spacing = tuple[float, float, float]
 
 CANONICAL = "SPL"  # what array axes z, y, x run to: Superior, Posterior, Left
 
+_FURTHEST_MM = 1e6  # a kilometre
+_THINNEST_MM = 1e-9  # a thousandth of a nanometre
 _LPS_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _WORLD = ("LR", "PA", "SI")  # along and against the axes of LPS
 
@@ -67,16 +69,22 @@ def check_affine(affine: Any, what: str) -> Affine:
     """Return ``affine`` as float64 after checking that it places voxels in space.
 
     Raises:
-        DataError: not 4x4, not finite, last row not (0, 0, 0, 1), or singular.
+        DataError: not 4x4, not finite, beyond a kilometre, last row not (0, 0, 0, 1), or singular.
     """
     matrix = np.array(affine, np.float64)
     if matrix.shape != (4, 4) or not np.isfinite(matrix).all():
         raise DataError(f"{what}: the affine must be 4x4 and finite. Repair the header.")
     if not np.array_equal(matrix[3], [0, 0, 0, 1]):
         raise DataError(f"{what}: the affine's last row must be 0 0 0 1; got {matrix[3]}.")
+    if np.abs(matrix).max() > _FURTHEST_MM:
+        raise DataError(
+            f"{what}: the affine places voxels {np.abs(matrix).max():.3g} mm apart or away; no "
+            "scan is that large. Repair the header."
+        )
     lengths = np.linalg.norm(matrix[:3, :3], axis=0)
-    volume = abs(np.linalg.det(matrix[:3, :3]))
-    if (lengths <= 0).any() or volume < 1e-6 * np.prod(lengths):
+    with np.errstate(all="ignore"):
+        volume = abs(np.linalg.det(matrix[:3, :3]))
+    if (lengths < _THINNEST_MM).any() or volume < 1e-6 * np.prod(lengths):
         raise DataError(
             f"{what}: the affine is singular (voxel size {tuple(lengths.tolist())} mm). "
             "Repair the header: all three axes need a size and a direction of their own."

@@ -7,6 +7,7 @@ A 2D image is a volume of one slice.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +18,8 @@ from numpy.typing import NDArray
 from tfseg import geometry
 from tfseg.errors import DataError
 from tfseg.geometry import Affine, Reorientation, Spacing
+
+MOST = 1e15  # more is no intensity, and the squares of a volume would overflow float32
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,6 +105,25 @@ class Volume:
     def direction(self) -> Affine:
         """3x3; column k is the LPS unit vector of array axis k (z, y, x)."""
         return geometry.direction_of(self.affine)
+
+    def check_values(self, what: str) -> None:
+        """Refuse voxels that are no measurement.
+
+        Args:
+            what: the image, for the message.
+
+        Raises:
+            DataError: NaN, infinite, or farther from 0 than :data:`MOST` says.
+        """
+        low, high = float(self.array.min()), float(self.array.max())
+        if not (math.isfinite(low) and math.isfinite(high)):
+            raise DataError(f"{what} holds NaN or infinite voxels. Repair it.")
+        if max(-low, high) > MOST:
+            worst = low if -low > high else high
+            raise DataError(
+                f"{what} holds voxels of {worst:.4g}; an intensity must lie within -{MOST:g} and "
+                f"{MOST:g}. Repair it: such numbers are marks for missing voxels, or damage."
+            )
 
     def with_array(self, array: NDArray[Any]) -> Volume:
         """Return ``array`` on this volume's grid.

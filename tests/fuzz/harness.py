@@ -33,7 +33,7 @@ FLOOR_MB = 200  # the interpreter's own ups and downs
 ANSWERED, REFUSED = "answered", "refused"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Source:
     """A good file to damage.
 
@@ -196,7 +196,7 @@ def _fuzz(name: str, reader: Reader, options: argparse.Namespace) -> int:
         rng = np.random.default_rng([options.seed, number])
         source = sources[int(rng.integers(0, len(sources)))]
         with tempfile.TemporaryDirectory() as folder:
-            path, broken = _write_damaged(Path(folder), source, reader, rng)
+            path, broken = write_damaged(Path(folder), source, reader, rng)
             result, seconds = _measured(reader, path, source)
             slowest = max(slowest, seconds)
             done += 1
@@ -217,7 +217,7 @@ def _fuzz(name: str, reader: Reader, options: argparse.Namespace) -> int:
     return 1 if failures else 0
 
 
-def _write_damaged(
+def write_damaged(
     folder: Path, source: Source, reader: Reader, rng: np.random.Generator
 ) -> tuple[Path, Path]:
     """Write the files of a source, one of them damaged; return what to read, and that one."""

@@ -97,7 +97,7 @@ class Dataset:
         """Return the image of a case after checking its channels and values.
 
         Raises:
-            DataError: unreadable, wrong channel count, NaN or infinite voxels.
+            DataError: unreadable, wrong channel count, voxels that are no intensity.
         """
         image = self.read_image(case)
         if image.channels != len(self.modalities):
@@ -105,8 +105,7 @@ class Dataset:
                 f"{case.image}: the data set declares {len(self.modalities)} channels "
                 f"({', '.join(self.modalities)}); the image has {image.channels}."
             )
-        if not np.isfinite(image.array).all():
-            raise DataError(f"{case.image}: the image holds NaN or infinite voxels. Repair it.")
+        image.check_values(f"{case.image}: the image")
         return image
 
     def check_grid(self, case: Case, image: Volume, other: Volume, what: str = "label") -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfseg.artifact import Manifest
-from tfseg.errors import ConfigError, DataError
+from tfseg.errors import ConfigError
 from tfseg.geometry import Reorientation
 from tfseg.inference.backends import Backend, open_backend
 from tfseg.inference.instances import describe_instances, draw_instances, find_instances
@@ -90,6 +90,5 @@ class Predictor:
         return result, describe_instances(result.array, drawn, plan.labels, volume.affine)
 
     def _canonical(self, volume: Volume) -> tuple[Volume, Reorientation]:
-        if not np.isfinite(volume.array).all():
-            raise DataError("the image holds NaN or infinite voxels. Repair it before prediction.")
+        volume.check_values("the image")
         return volume.canonical()

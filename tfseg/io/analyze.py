@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +36,21 @@ def read(path: str | os.PathLike[str]) -> Volume:
         header = read_header(file, path)
     if bytes(header["magic"])[:2] == b"ni":
         return read_pair(header, pixels)
+    if (header["pixdim"][1:4] < 0).any():
+        _log.warning("%s: negative voxel sizes are taken as positive.", path)
     return _analyze(path, pixels)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep nibabel from printing what it mends in a header: we say it, or refuse the header."""
+    from nibabel.imageglobals import logger
+
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before
 
 
 def _partner(path: Path) -> Path:
@@ -48,6 +64,7 @@ def _partner(path: Path) -> Path:
     return pixels
 
 
+@np.errstate(over="ignore", invalid="ignore")  # what is not finite is refused in the end
 def _analyze(path: Path, pixels: Path) -> Volume:
     import nibabel
     from nibabel.filebasedimages import ImageFileError
@@ -55,7 +72,8 @@ def _analyze(path: Path, pixels: Path) -> Volume:
     from nibabel.wrapstruct import WrapStructError
 
     try:
-        image: Any = nibabel.load(path)
+        with _quiet():
+            image: Any = nibabel.load(path)
         shape = tuple(
             int(size) for size in image.header["dim"][1 : 1 + int(image.header["dim"][0])]
         )

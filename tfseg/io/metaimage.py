@@ -321,6 +321,10 @@ def beside(path: Path, name: str) -> Path:
             f"{name[:120]!r}. Put the file there and name it without a folder."
         )
     found = path.parent / relative
-    if not found.is_file() or found.resolve() == path.resolve():
-        raise DataError(f"{path}: the voxels are missing: there is no file {found}.")
+    try:
+        there = found.is_file() and found.resolve() != path.resolve()
+    except OSError:  # a name that no disk can hold
+        there = False
+    if not there:
+        raise DataError(f"{path}: the voxels are missing: there is no file {str(found)[:160]!r}.")
     return found

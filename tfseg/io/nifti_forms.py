@@ -29,6 +29,7 @@ _APART = 0.1  # of a voxel: what two forms may differ by for rounding
 _log = logging.getLogger(__name__)
 
 
+@np.errstate(over="ignore", invalid="ignore")  # what is not finite is refused in the end
 def placed(header: Any, shape: tuple[int, ...], path: Path) -> tuple[geometry.Affine, Forms]:
     """Return the affine that a header means, and what it says, for results on the same grid.
 
@@ -89,8 +90,7 @@ def keep_forms(header: Any, forms: Forms) -> None:
 
 def _checked(ras: Any, mm: float, path: Path) -> geometry.Affine:
     affine = np.array(ras, np.float64)
-    with np.errstate(over="ignore"):
-        affine[:3] *= mm
+    affine[:3] *= mm
     return geometry.check_affine(geometry.affine_from_ras_xyz(affine), str(path))
 
 

@@ -39,10 +39,11 @@ class WholeVolume:
         """Return the label map (z, y, x) uint8 on the volume's own grid.
 
         Raises:
-            DataError: wrong number of channels.
+            DataError: wrong number of channels, or voxels that are no intensity.
             ServerError: the server refused, or answered something else.
             ConfigError: it answered with a value that has no name.
         """
+        volume.check_values("the image")
         canonical, way = volume.canonical()
         shape = self._signature.inputs["volume"].shape
         if shape is not None and len(shape) == 4 and shape[3] != -1:

@@ -107,6 +107,12 @@ def nan(root: Path) -> None:
     write_volume(IMAGE.with_array(IMAGE.array * np.float32("nan")), root / "imagesTr/a.nii.gz")
 
 
+def absurd(root: Path) -> None:
+    array = IMAGE.array.astype(np.float64)
+    array[0, 0, 0] = -1.797e308
+    write_volume(IMAGE.with_array(array), root / "imagesTr/a.nii.gz")
+
+
 def no_affine(root: Path) -> None:
     import nibabel as nib
 
@@ -151,6 +157,7 @@ def no_description(root: Path) -> None:
         (two_channels, "the data set declares 1 channels (CT); the image has 2"),
         (no_foreground, "case a: the label map has no foreground"),
         (nan, "the image holds NaN or infinite voxels"),
+        (absurd, "the image holds voxels of -1.797e+308; an intensity must lie within"),
         (no_affine, "the affine must be 4x4 and finite"),
         (broken_json, "is not valid JSON"),
         (escape, "files must lie inside the data set folder; got '../../secret.nii.gz'"),

@@ -129,11 +129,20 @@ def test_progress_is_passed_on():
     assert shares[-1] == 1.0
 
 
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_voxels_that_are_no_numbers_are_refused(bad):
+@pytest.mark.parametrize(
+    ("bad", "rule"),
+    [
+        *[(bad, "holds NaN or infinite voxels") for bad in (np.nan, np.inf, -np.inf)],
+        (-1.797e308, r"holds voxels of -1\.797e\+308; an intensity must lie"),  # invest#76
+        (1e40, r"holds voxels of 1e\+40; an intensity must lie"),
+        (2e15, r"holds voxels of 2e\+15; an intensity must lie"),
+    ],
+)
+def test_voxels_that_are_no_intensities_are_refused(bad, rule):
     volume = scan()
+    volume = volume.with_array(volume.array.astype(np.float64))
     volume.array[1, 2, 3] = bad
-    with pytest.raises(DataError, match="holds NaN or infinite voxels"):
+    with pytest.raises(DataError, match=rule):
         predictor(directional).predict(volume)
 
 

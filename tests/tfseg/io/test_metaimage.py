@@ -165,6 +165,7 @@ def test_voxels_in_files_of_their_own(tmp_path: Path) -> None:
         (b"", {"where": "/etc/hosts"}, "must be beside the header"),
         (b"", {"where": "../x.raw"}, "must be beside the header"),
         (b"", {"where": "none.raw"}, r"there is no file .*none\.raw"),
+        (b"", {"where": "x" * 300}, "there is no file"),
         (b"", {"where": "a.mha"}, r"there is no file .*a\.mha"),
         (b"x.raw\n", {"where": "LIST"}, "2 files of voxels expected, 1 named"),
         (b"", {"where": "%s.raw 1 2 1"}, r"must be like slice%03d\.raw"),
