@@ -87,7 +87,7 @@ def load(stack: Stack, *, allow_gaps: bool = False, suv: bool = True) -> Loaded:
     cautions = (*stack.cautions, *placed.decisions)
     header = frames[0].header
     unit = frames[0].unit
-    if not unit and stack.series.modality == "CT" and not header.has_groups:
+    if not unit and stack.series.modality == "CT" and not (header.has_groups or header.is_capture):
         unit = "HU"  # PS3.3 C.8.2.1.1.2: unless RescaleType says otherwise
     if stack.series.modality == "PT" and suv:
         activity = uptake(frames)

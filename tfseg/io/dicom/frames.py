@@ -114,7 +114,7 @@ class Frame:
         spacing: mm between rows, between columns; or ``None``.
         slope, intercept: from stored values to the modality's unit.
         unit: RescaleType or, of PET, Units: e.g. ``HU``; empty where absent or unspecified.
-        thickness_mm: SpacingBetweenSlices or SliceThickness: used for a lone slice only.
+        thickness_mm: SliceThickness or SpacingBetweenSlices: used for a lone slice only.
         traits: what may tell apart slices at one place, by name; see :mod:`.traits`.
     """
 
@@ -235,7 +235,7 @@ def single_frame(header: Header, elements: Elements) -> Frame:
         or _several(elements, "ImagerPixelSpacing", 2)
         or _several(elements, "NominalScannedPixelSpacing", 2)
     )
-    thickness = _first(elements, "SpacingBetweenSlices") or _first(elements, "SliceThickness")
+    thickness = _first(elements, "SliceThickness") or _first(elements, "SpacingBetweenSlices")
     return Frame(
         header=header,
         index=0,

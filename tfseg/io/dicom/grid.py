@@ -157,6 +157,8 @@ def _lone_slice(frame: Frame, what: str) -> Placement:
         row, column, normal = np.eye(3)
         affine = _affine(normal * step, row, column, frame, (0.0, 0.0, 0.0))
     else:
+        if not frame.thickness_mm:
+            said = ("no slice thickness: 1 mm taken", *said)
         _check_placed(frame, what)
         row, column, normal = _directions(frame, what)
         affine = _affine(normal * step, row, column, frame, frame.position)

@@ -1,26 +1,29 @@
 """Frames of multi-frame files: functional groups of Enhanced CT, MR and PET, and NM.
 
 Enhanced objects (PS3.3 C.7.6.16) say of each frame where it lies, in a group of its own or in
-one that all share. Reconstructed nuclear medicine (PS3.3 C.8.4.14) has one position and steps
-of SpacingBetweenSlices.
+one that all share. For nuclear medicine see :mod:`.nuclear`.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from tfseg.errors import DataError
 from tfseg.io.dicom.damage import damage, lenient, reason
 from tfseg.io.dicom.elements import printable, sequences
 from tfseg.io.dicom.frames import Frame, Header
+from tfseg.io.dicom.moments import seconds
+from tfseg.io.dicom.nuclear import ELEMENTS, slices
+from tfseg.io.dicom.traits import Traits
 
 _GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
-_NUCLEAR = (
-    "DetectorInformationSequence", "PixelSpacing", "SpacingBetweenSlices", "SliceThickness",
-    "RescaleSlope", "RescaleIntercept", "ImagePositionPatient", "ImageOrientationPatient",
+# What may stand outside the groups, for all frames: Multi-frame Secondary Capture has its rescale
+# there (PS3.3 A.8.4.4).
+_FOR_ALL = (
+    "PixelSpacing", "SpacingBetweenSlices", "SliceThickness", "ImageOrientationPatient",
+    "RescaleSlope", "RescaleIntercept", "RescaleType",
 )  # fmt: skip
+_PLACES = frozenset(("ImagePositionPatient", "InStackPositionNumber", "StackID"))
 
 
 def frames_of(header: Header) -> tuple[Frame, ...]:
@@ -29,12 +32,11 @@ def frames_of(header: Header) -> tuple[Frame, ...]:
     Raises:
         DataError: nothing says where the frames lie, or what says it is damaged.
     """
-    dataset = sequences(header.path, header.name, _GROUPS if header.has_groups else _NUCLEAR)
+    wanted = (*_GROUPS, *_FOR_ALL, "DimensionIndexSequence") if header.has_groups else ELEMENTS
+    dataset = sequences(header.path, header.name, wanted)
     try:
         with lenient():
-            if header.has_groups:
-                return _grouped(header, dataset)
-            return _nuclear(header, dataset)
+            return _grouped(header, dataset) if header.has_groups else slices(header, dataset)
     except DataError:
         raise
     except damage() as error:
@@ -44,6 +46,8 @@ def frames_of(header: Header) -> tuple[Frame, ...]:
 
 
 def _grouped(header: Header, dataset: Any) -> tuple[Frame, ...]:
+    from pydicom.datadict import keyword_for_tag
+
     shared = dataset.get(_GROUPS[0]) or [{}]
     groups = dataset.get(_GROUPS[1])
     if groups is None or len(groups) != header.frames:
@@ -51,17 +55,36 @@ def _grouped(header: Header, dataset: Any) -> tuple[Frame, ...]:
             f"{header.name}: each of the {header.frames} frames needs a functional group; there "
             f"are {0 if groups is None else len(groups)}. Copy the file again."
         )
-    return tuple(_frame(header, index, group, shared[0]) for index, group in enumerate(groups))
+    pointers = [
+        keyword_for_tag(item.get("DimensionIndexPointer") or 0)
+        for item in dataset.get("DimensionIndexSequence") or ()
+    ]
+    values = "PixelValueTransformationSequence"
+    scaled = [bool(group.get(values)) for group in groups]
+    if any(scaled) and not all(scaled) and not shared[0].get(values):
+        raise DataError(
+            f"{header.name}: either all frames have a rescale slope and intercept or none has; "
+            f"frame {scaled.index(False) + 1} has none. Export the series again."
+        )
+    return tuple(
+        _frame(header, index, group, (shared[0], dataset), pointers)
+        for index, group in enumerate(groups)
+    )
 
 
-def _frame(header: Header, index: int, own: Any, shared: Any) -> Frame:
+def _frame(
+    header: Header, index: int, own: Any, others: tuple[Any, Any], pointers: list[str]
+) -> Frame:
+    shared, top = others
+
     def find(sequence: str, keyword: str) -> Any:
         for group in (own, shared):
             items = group.get(sequence)
             value = items[0].get(keyword) if items else None
             if value is not None and value != "":
                 return value
-        return None
+        value = top.get(keyword) if keyword in _FOR_ALL else None
+        return None if value == "" else value
 
     def numbers(sequence: str, keyword: str, count: int) -> tuple[float, ...] | None:
         value = find(sequence, keyword)
@@ -76,24 +99,38 @@ def _frame(header: Header, index: int, own: Any, shared: Any) -> Frame:
         return default if found is None else found[0]
 
     measures = "PixelMeasuresSequence"
-    thickness = number(measures, "SpacingBetweenSlices", 0) or number(measures, "SliceThickness", 0)
-    values = "PixelValueTransformationSequence"
-    traits: dict[str, object] = {
-        "image type": _image_type(find),
+    thickness = number(measures, "SliceThickness", 0) or number(measures, "SpacingBetweenSlices", 0)
+    values, content = "PixelValueTransformationSequence", "FrameContentSequence"
+    kind = _frame_type(find)
+    traits: Traits = {
+        "image type": "/".join(kind[2:]) or None,
+        "kind": "/".join(kind[:2]) or None,
+        "component": text(find("MRImageFrameTypeSequence", "ComplexImageComponent")),
         "echo": numbers("MREchoSequence", "EffectiveEchoTime", 1),
         "inversion": numbers("MRModifierSequence", "InversionTimes", 1),
         "b": numbers("MRDiffusionSequence", "DiffusionBValue", 1),
         "direction": _direction(find("MRDiffusionSequence", "DiffusionGradientDirectionSequence")),
-        "time": numbers("FrameContentSequence", "TemporalPositionIndex", 1),
+        "time": (
+            numbers(content, "TemporalPositionIndex", 1)
+            or numbers("TemporalPositionSequence", "TemporalPositionTimeOffset", 1)
+        ),
         "phase": (
             numbers("CardiacSynchronizationSequence", "NominalPercentageOfCardiacPhase", 1)
             or numbers("CardiacSynchronizationSequence", "NominalCardiacTriggerDelayTime", 1)
             or numbers("RespiratorySynchronizationSequence",
                        "NominalPercentageOfRespiratoryPhase", 1)
         ),
-        "acquisition": numbers("FrameContentSequence", "FrameAcquisitionNumber", 1),
-        "stack": printable(str(find("FrameContentSequence", "StackID") or "")) or None,
-        "kernel": None,
+        "acquisition": numbers(content, "FrameAcquisitionNumber", 1),
+        "stack": text(find(content, "StackID")),
+        "kernel": text(find("CTReconstructionSequence", "ConvolutionKernel")),
+        "kvp": numbers("CTXRayDetailsSequence", "KVP", 1),
+        "flip angle": numbers("MRTimingAndRelatedParametersSequence", "FlipAngle", 1),
+        "repetition": numbers("MRTimingAndRelatedParametersSequence", "RepetitionTime", 1),
+        "label": text(find("MRArterialSpinLabelingSequence", "ASLContext")),
+        "thickness": numbers(measures, "SliceThickness", 1),
+        "acquired": seconds(str(find(content, "FrameAcquisitionDateTime") or ""), "", ""),
+        "reference time": seconds(str(find(content, "FrameReferenceDateTime") or ""), "", ""),
+        "dimension": _dimensions(find(content, "DimensionIndexValues"), pointers),
     }  # fmt: skip
     return Frame(
         header=header,
@@ -110,48 +147,35 @@ def _frame(header: Header, index: int, own: Any, shared: Any) -> Frame:
     )
 
 
-def _image_type(find: Any) -> str | None:
+def text(value: Any) -> str | None:
+    """Return a value of one or several strings on one line."""
+    several = value if hasattr(value, "__iter__") and not isinstance(value, str) else [value]
+    return printable("/".join(str(one) for one in several if one is not None)) or None
+
+
+def _frame_type(find: Any) -> tuple[str, ...]:
     for kind in ("MR", "CT", "PET"):
         value = find(f"{kind}ImageFrameTypeSequence", "FrameType")
         if value is not None and not isinstance(value, str):
-            return printable("/".join(str(part) for part in value[2:]))
-    return None
+            return tuple(printable(str(part)) for part in value)
+    return ()
+
+
+def _dimensions(values: Any, pointers: list[str]) -> tuple[float, ...] | None:
+    """Return the indices of a frame along all dimensions but those in space (PS3.3 C.7.6.17)."""
+    several = values if hasattr(values, "__len__") else [values]
+    if values is None or len(several) != len(pointers):
+        return None
+    return (
+        tuple(
+            float(value)
+            for value, pointer in zip(several, pointers, strict=True)
+            if pointer not in _PLACES
+        )
+        or None
+    )
 
 
 def _direction(items: Any) -> tuple[float, ...] | None:
     value = items[0].get("DiffusionGradientOrientation") if items else None
     return None if value is None else tuple(float(number) for number in value)
-
-
-def _nuclear(header: Header, dataset: Any) -> tuple[Frame, ...]:
-    """Place the slices of a reconstruction at equal steps along the normal of the first."""
-    detector = (dataset.get("DetectorInformationSequence") or [dataset])[0]
-    position = detector.get("ImagePositionPatient") or dataset.get("ImagePositionPatient")
-    orientation = detector.get("ImageOrientationPatient") or dataset.get("ImageOrientationPatient")
-    spacing, step = dataset.get("PixelSpacing"), dataset.get("SpacingBetweenSlices")
-    if not position or not orientation or not spacing or not step or header.modality != "NM":
-        raise DataError(
-            f"{header.name} holds {header.frames} frames and nothing says where they lie "
-            f"(modality {header.modality}). Export single-frame files or an Enhanced object."
-        )
-    cosines = np.array([float(number) for number in orientation]).reshape(2, 3)
-    first = np.array([float(number) for number in position])
-    with np.errstate(over="ignore", invalid="ignore"):  # such frames are refused as not placed
-        normal = np.cross(*cosines) * float(step)
-        places = [first + index * normal for index in range(header.frames)]
-    return tuple(
-        Frame(
-            header=header,
-            index=index,
-            box=None,
-            position=tuple(places[index].tolist()),
-            orientation=tuple(cosines.ravel().tolist()),
-            spacing=tuple(float(number) for number in spacing),
-            slope=float(dataset.get("RescaleSlope") or 1),
-            intercept=float(dataset.get("RescaleIntercept") or 0),
-            unit="",
-            thickness_mm=abs(float(step)),
-            traits={},
-        )
-        for index in range(header.frames)
-    )

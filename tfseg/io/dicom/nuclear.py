@@ -1,0 +1,119 @@
+"""Slices of reconstructed nuclear medicine (PS3.3 C.8.4.14 and C.8.4.15).
+
+One position is given, that of the first slice; the others follow at steps of
+SpacingBetweenSlices along the normal. Vectors (PS3.3 C.8.4.8.1) say of each frame which slice it
+is, and of which energy window, detector, interval and time slot.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tfseg.errors import DataError
+from tfseg.io.dicom.frames import Frame, Header
+
+# Vector -> the trait that it gives.
+_VECTORS = {
+    "EnergyWindowVector": "energy window",
+    "DetectorVector": "detector",
+    "RRIntervalVector": "rr interval",
+    "TimeSlotVector": "time slot",
+    "PhaseVector": "phase",
+    "TimeSliceVector": "time",
+}
+ELEMENTS = (
+    "DetectorInformationSequence", "PixelSpacing", "SpacingBetweenSlices", "SliceThickness",
+    "RescaleSlope", "RescaleIntercept", "ImagePositionPatient", "ImageOrientationPatient",
+    "NumberOfSlices", "SliceVector", *_VECTORS,
+)  # fmt: skip
+# ImageType, third value: views from around the patient, and not slices of it.
+_VIEWS = frozenset(("STATIC", "WHOLE BODY", "DYNAMIC", "GATED", "TOMO", "GATED TOMO"))
+
+
+def slices(header: Header, dataset: Any) -> tuple[Frame, ...]:
+    """Return the frames of a file without functional groups, in the order they are stored.
+
+    Raises:
+        DataError: nothing says where the frames lie, or the vectors contradict each other.
+    """
+    kind = header.image_type[2] if len(header.image_type) > 2 else ""
+    if header.modality == "NM" and kind in _VIEWS:
+        raise DataError(
+            f"{header.name} holds {header.frames} frames of type {kind}: they are views of the "
+            "patient, not slices. Reconstruct them first."
+        )
+    detectors = list(dataset.get("DetectorInformationSequence") or [dataset])
+    spacing, step = dataset.get("PixelSpacing"), dataset.get("SpacingBetweenSlices")
+    numbers, traits = _vectors(header, dataset)
+    frames = []
+    for index in range(header.frames):
+        which = int(traits[index].get("detector", (1.0,))[0])
+        detector = detectors[which - 1] if 1 <= which <= len(detectors) else detectors[0]
+        position = detector.get("ImagePositionPatient") or dataset.get("ImagePositionPatient")
+        orientation = detector.get("ImageOrientationPatient") or dataset.get(
+            "ImageOrientationPatient"
+        )
+        if not position or not orientation or not spacing or not step or header.modality != "NM":
+            raise DataError(
+                f"{header.name} holds {header.frames} frames and nothing says where they lie "
+                f"(modality {header.modality}). Export single-frame files or an Enhanced object."
+            )
+        cosines = np.array([float(number) for number in orientation]).reshape(2, 3)
+        with np.errstate(over="ignore", invalid="ignore"):  # such frames are refused as not placed
+            first = np.array([float(number) for number in position])
+            place = first + numbers[index] * np.cross(*cosines) * float(step)
+        frames.append(
+            Frame(
+                header=header,
+                index=index,
+                box=None,
+                position=tuple(place.tolist()),
+                orientation=tuple(cosines.ravel().tolist()),
+                spacing=tuple(float(number) for number in spacing),
+                slope=float(dataset.get("RescaleSlope") or 1),
+                intercept=float(dataset.get("RescaleIntercept") or 0),
+                unit="",
+                thickness_mm=abs(float(dataset.get("SliceThickness") or step)) or None,
+                traits=dict(traits[index]),
+            )
+        )
+    return tuple(frames)
+
+
+def _vectors(header: Header, dataset: Any) -> tuple[list[int], list[dict[str, tuple[float, ...]]]]:
+    """Return for each frame the number of its slice, from 0, and its traits."""
+    columns = {name: _vector(header, dataset, name) for name in ("SliceVector", *_VECTORS)}
+    slice_numbers = columns.pop("SliceVector")
+    traits: list[dict[str, tuple[float, ...]]] = [
+        {_VECTORS[name]: (float(values[index]),) for name, values in columns.items() if values}
+        for index in range(header.frames)
+    ]
+    if slice_numbers:
+        if slice_numbers[0] != 1 or min(slice_numbers) < 1:
+            raise DataError(
+                f"{header.name}: the position is that of slice 1, which must come first; "
+                f"SliceVector begins with {slice_numbers[0]}."
+            )
+        return [number - 1 for number in slice_numbers], traits
+    several = int(dataset.get("NumberOfSlices") or header.frames)
+    if several != header.frames or any(len(set(values)) > 1 for values in columns.values()):
+        raise DataError(
+            f"{header.name}: {header.frames} frames of {several} slices need a SliceVector that "
+            "says which is which; there is none. Export the reconstruction again."
+        )
+    return list(range(header.frames)), traits
+
+
+def _vector(header: Header, dataset: Any, name: str) -> list[int]:
+    value = dataset.get(name)
+    if value is None or value == "":
+        return []
+    values = [int(number) for number in (value if hasattr(value, "__len__") else [value])]
+    if len(values) != header.frames:
+        raise DataError(
+            f"{header.name}: {name} must have a number for each of {header.frames} frames; it "
+            f"has {len(values)}."
+        )
+    return values
