@@ -11,6 +11,7 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
+from tfseg.errors import DataError
 from tfseg.io import dicom
 
 ARRAY = np.random.default_rng(5).integers(0, 30000, (4, 5, 7)).astype(np.uint16)
@@ -72,7 +73,7 @@ def load(write: Write, suv: bool = True, **elements: Any) -> dicom.Loaded:
             },
             HALF,
         ),
-        # Date and time of the injection together; its time alone is not looked at.
+        # Date and time of the injection together go before its time alone.
         (
             {
                 "RadiopharmaceuticalInformationSequence": drug(
@@ -90,7 +91,7 @@ def test_activity_becomes_uptake(
 ) -> None:
     loaded = load(write_series, **elements)
     assert loaded.unit == "SUVbw g/ml"
-    assert loaded.decisions[-1] == "activity scaled to SUV by body weight"
+    assert loaded.decisions[-1].startswith("activity scaled to SUV by body weight")
     assert loaded.volume.array.dtype == np.float32
     np.testing.assert_allclose(loaded.volume.array, ARRAY * 0.5 * factor, rtol=1e-6)
 
@@ -112,6 +113,7 @@ def test_each_slice_keeps_its_own_slope(write_series: Write) -> None:
         ({"Units": "CNTS"}, "CNTS", "values stay in CNTS: SUV needs Units BQML"),
         ({"PatientWeight": None}, "BQML", "SUV needs PatientWeight"),
         ({"PatientWeight": 0}, "BQML", "SUV needs PatientWeight"),
+        ({"PatientWeight": 80_000}, "BQML", "SUV needs PatientWeight of 0.01 to 500 kg; it is not"),
         ({"CorrectedImage": ["DECY"]}, "BQML", "SUV needs correction of attenuation and decay"),
         ({"DecayCorrection": "NONE"}, "BQML", "SUV needs DecayCorrection START or ADMIN; it is NO"),
         (
@@ -131,7 +133,7 @@ def test_each_slice_keeps_its_own_slope(write_series: Write) -> None:
         (
             {"RadiopharmaceuticalInformationSequence": None},
             "BQML",
-            "SUV needs PatientWeight, Radio",
+            "SUV needs RadionuclideTotalDose of 100000 to 1e+11 Bq; it is missing",
         ),
         (
             {
@@ -186,3 +188,86 @@ def test_a_pet_that_is_no_uptake_is_said_aloud(
 ) -> None:
     dicom.read(write_series(ARRAY, **(PET | {"PatientWeight": None}))[0].parent)
     assert "PT 1: values stay in BQML: SUV needs PatientWeight" in caplog.text
+
+
+def injected(**elements: Any) -> dict[str, Any]:
+    return {"RadiopharmaceuticalInformationSequence": drug(**elements)}
+
+
+@pytest.mark.parametrize(
+    ("elements", "said"),
+    [
+        # A day early: 1540 minutes are 15 half-lives. The clock alone: a day is taken off.
+        (injected(RadiopharmaceuticalStartDateTime="20200303100000"),
+         "half-lives before the scan; the header says 25.7 hours, and a half-life of 100 minutes"),
+        (injected(RadiopharmaceuticalStartDateTime="19000101100000"), "at most 4 half-lives"),
+        (injected(RadiopharmaceuticalStartTime="120000"), "at most 4 half-lives before the scan"),
+        (injected(RadiopharmaceuticalStartDateTime="20200304120000"), "an injection before the"),
+        (injected(RadionuclideHalfLife=109.8), "at most 10 half-lives before the scan"),
+        (injected(RadionuclideHalfLife=None), "RadionuclideHalfLife of 10 to 1e+07 s; it is missi"),
+        (injected(RadionuclideTotalDose=400), "RadionuclideTotalDose of 100000 to 1e+11 Bq; it is"),
+        # No zone of the scanner to compare with, and no clock of the room.
+        (injected(RadiopharmaceuticalStartDateTime="20200304080000+0000"), "TimezoneOffsetFromUTC"),
+        ({"SeriesTime": "000000", "AcquisitionTime": None,
+          **injected(RadiopharmaceuticalStartTime="000000")}, "are at midnight, as if removed"),
+        ({"RadiopharmaceuticalInformationSequence": Sequence([*drug(), *drug()])}, "one radioph"),
+    ],
+)  # fmt: skip
+def test_what_no_scan_can_be_is_not_computed_with(
+    write_series: Write, caplog: pytest.LogCaptureFixture, elements: dict[str, Any], said: str
+) -> None:
+    loaded = load(write_series, **elements)
+    assert loaded.unit == "BQML"
+    assert said in loaded.cautions[-1]
+    np.testing.assert_allclose(loaded.volume.array, ARRAY * 0.5, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("elements", "doubt"),
+    [
+        # UTC, and the scanner two hours before it.
+        ({"TimezoneOffsetFromUTC": "+0200",
+          **injected(RadiopharmaceuticalStartDateTime="20200304080000+0000")}, ""),
+        ({"TimezoneOffsetFromUTC": "-0500",
+          **injected(RadiopharmaceuticalStartDateTime="20200304150000.000000+0000")}, ""),
+        ({"TimezoneOffsetFromUTC": "+0200",
+          **injected(RadiopharmaceuticalStartDateTime="20200304100000")}, ""),
+        # The clock of the room says that the offset is the scanner's.
+        (injected(RadiopharmaceuticalStartDateTime="20200304100000+0200"), ""),
+        # They contradict each other: said.
+        (injected(RadiopharmaceuticalStartDateTime="20200304100000",
+                  RadiopharmaceuticalStartTime="103000"), "RadiopharmaceuticalStartTime differs"),
+    ],
+)  # fmt: skip
+def test_zones_and_clocks(write_series: Write, elements: dict[str, Any], doubt: str) -> None:
+    loaded = load(write_series, **elements)
+    np.testing.assert_allclose(loaded.volume.array, ARRAY * 0.5 * HALF, rtol=1e-6)
+    assert doubt in loaded.decisions[-1]
+    assert bool(doubt) == bool(loaded.cautions)
+
+
+def test_tracers_of_minutes_and_days(write_series: Write) -> None:
+    # Zirconium-89 after six days, oxygen-15 after ten minutes.
+    for half_life, when, waited in (
+        (282_240, "20200227114000", 6 * 86400), (122, "20200304113000", 600),
+    ):  # fmt: skip
+        elements = injected(
+            RadionuclideHalfLife=half_life, RadiopharmaceuticalStartDateTime=when,
+            RadiopharmaceuticalStartTime=None,
+        )  # fmt: skip
+        factor = FULL * 2 ** (waited / half_life)
+        loaded = load(write_series, **elements)
+        np.testing.assert_allclose(loaded.volume.array, ARRAY * 0.5 * factor, rtol=1e-6)
+
+
+def test_uptake_by_something_else_is_not_by_weight(write_series: Write) -> None:
+    loaded = load(write_series, Units="GML", SUVType="LBM")
+    assert loaded.unit == "GML"
+    assert "SUV needs body weight (SUVType BW); it is by LBM" in loaded.cautions[-1]
+
+
+def test_slices_of_two_units_are_refused(write_series: Write) -> None:
+    folder = write_series(ARRAY, **PET, each=lambda i: {"Units": ["BQML", "CNTS"][i % 2]})[0].parent
+    (stack,) = dicom.split(dicom.scan_tree(folder).series[0])
+    with pytest.raises(DataError, match="must have one unit"):
+        dicom.load(stack)

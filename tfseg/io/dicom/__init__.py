@@ -92,7 +92,7 @@ def load(stack: Stack, *, allow_gaps: bool = False, suv: bool = True) -> Loaded:
     if stack.series.modality == "PT" and suv:
         activity = uptake(frames)
         frames, unit, said = activity.frames, activity.unit, (*said, activity.decision)
-        if unit != UNIT:
+        if unit != UNIT or activity.doubtful:
             cautions = (*cautions, activity.decision)
     if header.photometric == "MONOCHROME1":
         inverted = "inverted" if frames[0].inverted else f"kept, since values are in {unit}"

@@ -2,26 +2,35 @@
 
 ``SUV = activity [Bq/ml] * weight [g] / dose [Bq]``, the dose decayed to the time to which the
 pixels are: the start of the series where DecayCorrection is START (PS3.3 C.8.9.1), the
-injection where it is ADMIN. Steps as in QIBA's vendor-neutral pseudo-code, "SUV" 2012.
+injection where it is ADMIN. Steps as in QIBA's vendor-neutral pseudo-code, "SUV" 2012. What a
+header says and no scan can be is not computed with: a wrong day, minutes for seconds.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
 from typing import Any
 
 from tfseg.errors import DataError
 from tfseg.io.dicom.damage import damage, lenient
 from tfseg.io.dicom.elements import sequences
 from tfseg.io.dicom.frames import Frame
+from tfseg.io.dicom.moments import DAY_S, day_and_time, moment, offset_from_utc
 
 _ELEMENTS = (
-    "DecayCorrection", "CorrectedImage", "PatientWeight", "SeriesDate", "SeriesTime",
-    "AcquisitionDate", "AcquisitionTime", "RadiopharmaceuticalInformationSequence",
-    0x70530010, 0x70531000,
+    "DecayCorrection", "CorrectedImage", "PatientWeight", "SeriesDate", "SeriesTime", "SUVType",
+    "TimezoneOffsetFromUTC", "RadiopharmaceuticalInformationSequence", 0x70530010, 0x70531000,
 )  # fmt: skip
 UNIT = "SUVbw g/ml"
+# Scans begin within these half-lives: those of fluorine-18 within 7 hours, of copper-64 within two
+# days; of tracers that live minutes, a little of the dose is enough.
+_MOST_HALF_LIVES, _MOST_OF_SHORT = 4, 10
+_SHORT_S = 3600.0
+_SAME_TIME_S = 60.0
+_WEIGHT_KG = (0.01, 500.0)  # from a mouse on
+_DOSE_BQ = (1e5, 1e11)
+_HALF_LIFE_S = (10.0, 1e7)  # rubidium-82 has 76 s, iodine-124 four days
 
 
 class _NotPossibleError(Exception):
@@ -36,24 +45,32 @@ class Uptake:
         frames: with slopes and intercepts that give ``unit``.
         unit: ``SUVbw g/ml``, or DICOM's code where it cannot be computed, e.g. ``BQML``.
         decision: a sentence for the report.
+        doubtful: whether the header contradicts itself.
     """
 
     frames: tuple[Frame, ...]
     unit: str
     decision: str
+    doubtful: bool = False
 
 
 def uptake(frames: tuple[Frame, ...]) -> Uptake:
     """Scale PET slices to SUV; they stay in their own unit where the header lacks what it takes.
 
     Raises:
-        DataError: the header is damaged.
+        DataError: the header is damaged, or slices have several units.
     """
+    units = sorted({frame.unit for frame in frames})
+    if len(units) > 1:
+        raise DataError(
+            f"slices of one volume must have one unit (Units); {frames[0].name} and others have "
+            f"{', '.join(unit or 'none' for unit in units)}."
+        )
     dataset = sequences(frames[0].header.path, frames[0].name, _ELEMENTS)
-    unit = frames[0].unit
+    unit = units[0]
     try:
         with lenient():
-            factor, how = _factor(dataset, unit, frames)
+            factor, said, doubt = _factor(dataset, unit, frames)
     except _NotPossibleError as error:
         return Uptake(frames, unit, f"values stay in {unit or 'their unit'}: SUV needs {error}")
     except damage() as error:
@@ -64,16 +81,20 @@ def uptake(frames: tuple[Frame, ...]) -> Uptake:
         replace(frame, slope=frame.slope * factor, intercept=frame.intercept * factor)
         for frame in frames
     )
-    return Uptake(scaled, UNIT, how)
+    return Uptake(scaled, UNIT, said + doubt, bool(doubt))
 
 
-def _factor(dataset: Any, unit: str, frames: tuple[Frame, ...]) -> tuple[float, str]:
+def _factor(dataset: Any, unit: str, frames: tuple[Frame, ...]) -> tuple[float, str, str]:
+    """Return what to multiply values with, how that was found, and what is doubtful about it."""
     if unit == "GML":
-        return 1.0, "values are SUV by body weight already"
+        kind = str(dataset.get("SUVType") or "BW")
+        if kind != "BW":
+            raise _NotPossibleError(f"body weight (SUVType BW); it is by {kind}")
+        return 1.0, "values are SUV by body weight already", ""
     if unit == "CNTS" and str(dataset.get(0x70530010, "")).upper().find("PHILIPS PET") >= 0:
         factor = float(dataset[0x70531000].value or 0)
         if factor > 0:
-            return factor, "counts scaled to SUV by body weight with Philips' factor"
+            return factor, "counts scaled to SUV by body weight with Philips' factor", ""
     if unit != "BQML":
         raise _NotPossibleError(
             f"Units BQML, GML, or CNTS of Philips; they are {unit or 'unknown'}"
@@ -82,69 +103,93 @@ def _factor(dataset: Any, unit: str, frames: tuple[Frame, ...]) -> tuple[float, 
     corrected = (corrected,) if isinstance(corrected, str) else corrected
     if not {"ATTN", "DECY"} <= {str(part) for part in corrected}:
         raise _NotPossibleError("correction of attenuation and decay (CorrectedImage)")
-    weight_kg = float(dataset.get("PatientWeight") or 0)
-    items = dataset.get("RadiopharmaceuticalInformationSequence")
-    item = items[0] if items else {}
-    dose = float(item.get("RadionuclideTotalDose") or 0)
-    half_life_s = float(item.get("RadionuclideHalfLife") or 0)
-    if not weight_kg > 0 or not dose > 0 or not half_life_s > 0:
-        raise _NotPossibleError(
-            "PatientWeight, RadionuclideTotalDose and RadionuclideHalfLife above 0"
-        )
-    correction = str(dataset.get("DecayCorrection") or "NONE")
+    items = dataset.get("RadiopharmaceuticalInformationSequence") or [{}]
+    if len(items) > 1:
+        raise _NotPossibleError(f"one radiopharmaceutical; there are {len(items)}")
+    item = items[0]
+    weight_kg = _within(dataset, "PatientWeight", _WEIGHT_KG, "kg")
+    dose = _within(item, "RadionuclideTotalDose", _DOSE_BQ, "Bq")
+    half_life_s = _within(item, "RadionuclideHalfLife", _HALF_LIFE_S, "s")
+    correction, doubt = str(dataset.get("DecayCorrection") or "NONE"), ""
     if correction == "START":
-        waited = _waited_s(dataset, item, frames)
+        waited, doubt = _waited_s(dataset, item, frames)
+        most = _MOST_OF_SHORT if half_life_s < _SHORT_S else _MOST_HALF_LIVES
+        if waited > most * half_life_s:
+            raise _NotPossibleError(
+                f"an injection at most {most} half-lives before the scan; the header "
+                f"says {waited / 3600:.1f} hours, and a half-life of {half_life_s / 60:.3g} minutes"
+            )
         dose *= 2.0 ** (-waited / half_life_s)
     elif correction != "ADMIN":
         raise _NotPossibleError(f"DecayCorrection START or ADMIN; it is {correction}")
-    return weight_kg * 1000 / dose, "activity scaled to SUV by body weight"
+    return weight_kg * 1000 / dose, "activity scaled to SUV by body weight", doubt
 
 
-def _waited_s(dataset: Any, item: Any, frames: tuple[Frame, ...]) -> float:
-    """Return the seconds from injection to the time that decay is corrected to."""
-    start = _moment(dataset.get("SeriesDate"), dataset.get("SeriesTime"))
-    earliest = _first_acquisition(frames)
-    if start is None or (earliest is not None and start > earliest):
-        # Series made later from the pixels carry their own time; the scan began before.
-        start = earliest
+def _within(dataset: Any, keyword: str, limits: tuple[float, float], unit: str) -> float:
+    value = float(dataset.get(keyword) or 0)
+    if not limits[0] <= value <= limits[1]:
+        # No number of the patient's goes into the message.
+        given = "it is missing" if not value else "it is not"
+        raise _NotPossibleError(f"{keyword} of {limits[0]:g} to {limits[1]:g} {unit}; {given}")
+    return value
+
+
+def _waited_s(dataset: Any, item: Any, frames: tuple[Frame, ...]) -> tuple[float, str]:
+    """Return the seconds from injection to the time that decay is corrected to, and a doubt."""
+    start = _start(dataset, frames)
     if start is None:
         raise _NotPossibleError("SeriesDate and SeriesTime")
-    injected = _datetime(str(item.get("RadiopharmaceuticalStartDateTime") or ""))
-    if injected is None:
-        clock = item.get("RadiopharmaceuticalStartTime")
-        injected = _moment(start.strftime("%Y%m%d"), clock)
-        if injected is not None and injected > start:
-            injected -= timedelta(days=1)  # given before midnight
-    if injected is None:
-        raise _NotPossibleError("the time of injection (RadiopharmaceuticalStartTime)")
+    injected, doubt = _injected(dataset, item, start)
     waited = (start - injected).total_seconds()
     if waited < 0:
         raise _NotPossibleError("an injection before the scan")
-    return waited
+    if start.time() == injected.time() == time():
+        raise _NotPossibleError("times of day; scan and injection are at midnight, as if removed")
+    return waited, doubt
+
+
+def _start(dataset: Any, frames: tuple[Frame, ...]) -> datetime | None:
+    start = day_and_time(str(dataset.get("SeriesDate") or ""), str(dataset.get("SeriesTime") or ""))
+    earliest = _first_acquisition(frames)
+    if start is None or (earliest is not None and start > earliest):
+        # Series made later from the pixels carry their own time; the scan began before.
+        return earliest
+    return start
+
+
+def _injected(dataset: Any, item: Any, start: datetime) -> tuple[datetime, str]:
+    """Return when the drug was given, in the time zone of ``start``, and a doubt."""
+    text = str(item.get("RadiopharmaceuticalStartDateTime") or "")
+    clock = str(item.get("RadiopharmaceuticalStartTime") or "")
+    whole, doubt = moment(text), ""
+    by_clock = day_and_time(start.strftime("%Y%m%d"), clock)
+    if whole is None:
+        if by_clock is None:
+            raise _NotPossibleError("the time of injection (RadiopharmaceuticalStartTime)")
+        # Given before midnight.
+        return by_clock - timedelta(days=1) if by_clock > start else by_clock, ""
+    agree = by_clock is not None and _apart_s(by_clock, whole) <= _SAME_TIME_S
+    own, here = offset_from_utc(text), offset_from_utc(str(dataset.get("TimezoneOffsetFromUTC")))
+    if own is not None and here is not None:
+        whole += here - own
+    elif own is not None and not agree:
+        # The clock of the room would say whether the offset is that of the scanner.
+        raise _NotPossibleError(
+            "TimezoneOffsetFromUTC, since RadiopharmaceuticalStartDateTime has an offset"
+        )
+    if by_clock is not None and _apart_s(by_clock, whole) > _SAME_TIME_S:
+        doubt = "; RadiopharmaceuticalStartDateTime is used, RadiopharmaceuticalStartTime differs"
+    return whole, doubt
+
+
+def _apart_s(one: datetime, other: datetime) -> float:
+    """Return the seconds between two times of day, the shorter way round."""
+    apart = (one - other).total_seconds() % 86400
+    return min(apart, 86400 - apart)
 
 
 def _first_acquisition(frames: tuple[Frame, ...]) -> datetime | None:
-    """Return when the first slice was acquired."""
-    moments = []
-    for path, name in {frame.header.path: frame.header.name for frame in frames}.items():
-        dataset = sequences(path, name, ("AcquisitionDate", "AcquisitionTime"))
-        moments.append(_moment(dataset.get("AcquisitionDate"), dataset.get("AcquisitionTime")))
-    known = [moment for moment in moments if moment is not None]
-    return min(known) if known else None
-
-
-def _moment(date: Any, time: Any) -> datetime | None:
-    return _datetime(f"{date or ''}{time or ''}") if date and time else None
-
-
-def _datetime(text: str) -> datetime | None:
-    """Read DICOM's ``YYYYMMDDHHMMSS.ffffff``; seconds and fractions may lack."""
-    digits, _, fraction = text.strip().split("+")[0].split("-")[0].partition(".")
-    if len(digits) < 10 or not digits.isdigit():
-        return None
-    padded = digits.ljust(14, "0")
-    try:
-        moment = datetime.strptime(padded, "%Y%m%d%H%M%S")
-    except ValueError:
-        return None
-    return moment + timedelta(seconds=float(f"0.{fraction}") if fraction.isdigit() else 0.0)
+    """Return when the first slice was acquired, where day and time are known."""
+    values = [frame.traits.get("acquired") for frame in frames]
+    known = [value[0] for value in values if isinstance(value, tuple) and value[0] >= DAY_S]
+    return datetime(1970, 1, 1) + timedelta(seconds=min(known)) if known else None
