@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from tfseg.inference.predictor import Predictor
     from tfseg.io.dicom_out.about import About
     from tfseg.io.outputs import Output
+    from tfseg.volume import Volume
 
 
 @click.command()
@@ -104,12 +105,11 @@ def predict(
     for scan, target in pairs:
         started = time.monotonic()
         try:
-            volumes_ml, remarks = _segment(
+            volumes_ml, remarks, more = _segment(
                 predictor, scan, target, form, about, save_probabilities, anyway
             )
-            more: dict[str, object] = {"report": str(report_of(target))} if report else {}
-            if predictor.finds_instances:
-                more |= _write_instances(predictor, scan, target)
+            if report:
+                more["report"] = str(report_of(target))
         except TfsegError as error:
             if len(pairs) == 1:
                 raise
@@ -156,12 +156,14 @@ def _beside(target: Path, suffix: str) -> Path:
     return target.with_name(volume_stem(target) + suffix)
 
 
-def _write_instances(predictor: Predictor, scan: Path, target: Path) -> dict[str, object]:
+def _write_instances(
+    predictor: Predictor, scan: Path, volume: Volume, target: Path
+) -> dict[str, object]:
     """Write a detector's objects beside the label map; return what JSON tells of them."""
     from tfseg.files import write_json
-    from tfseg.io import read_volume, write_volume
+    from tfseg.io import write_volume
 
-    numbers, objects = predictor.instances(read_volume(scan))
+    numbers, objects = predictor.instances(volume)
     file = _beside(target, "_instances.nii.gz")
     write_volume(numbers, file)
     write_json(_beside(target, "_instances.json"), {"scan": scan.name, "instances": objects})
@@ -176,8 +178,11 @@ def _segment(
     about: About,
     keep: bool,
     anyway: bool,
-) -> tuple[list[float], tuple[str, ...]]:
-    """Write the label map of one scan; return each label's volume in ml, and remarks.
+) -> tuple[list[float], tuple[str, ...], dict[str, object]]:
+    """Write the label map of one scan.
+
+    Returns:
+        Each label's volume in ml, remarks, and what JSON tells of objects.
 
     Args:
         predictor: the model.
@@ -202,9 +207,10 @@ def _segment(
         volume, scan, predictor.manifest, picture=is_picture(scan), anyway=anyway
     )
     with share_bar(scan.name) as advance:
-        result = predictor.predict(volume, advance)
-    wanted = keep or form.needs_probabilities
-    probabilities = predictor.probabilities(volume) if wanted else None
+        if keep or form.needs_probabilities:
+            result, probabilities = predictor.predict_with_probabilities(volume, advance)
+        else:
+            result, probabilities = predictor.predict(volume, advance), None
     write_labels(
         result, target, form, about, source,
         probabilities=probabilities if form.needs_probabilities else None,
@@ -215,4 +221,5 @@ def _segment(
             np.savez_compressed(temporary, probabilities=probabilities)
     counts = np.bincount(result.array.ravel(), minlength=predictor.manifest.plan.num_classes)
     voxel_ml = float(np.prod(result.spacing_mm)) / 1000
-    return [round(int(count) * voxel_ml, 3) for count in counts], remarks
+    more = _write_instances(predictor, scan, volume, target) if predictor.finds_instances else {}
+    return [round(int(count) * voxel_ml, 3) for count in counts], remarks, more

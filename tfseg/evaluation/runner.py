@@ -37,6 +37,7 @@ class Evaluation:
         source: which cases these are, in words.
         probabilities: returns a case's class probabilities (z, y, x, class) on its own grid;
             ``None`` where there are none.
+        both: returns label map and probabilities, where one pass of a network gives the two.
         in_turn: whether ``predict`` and ``probabilities`` are for one thread: a network takes
             all cores and much memory by itself. A case is then predicted while earlier ones
             are measured.
@@ -49,6 +50,7 @@ class Evaluation:
     predict: Callable[[Case], Volume]
     source: str
     probabilities: Callable[[Case], NDArray[Any]] | None = None
+    both: Callable[[Case], tuple[Volume, NDArray[Any]]] | None = None
     in_turn: bool = False
     missing: tuple[str, ...] = ()
     unmatched: tuple[str, ...] = ()
@@ -73,7 +75,7 @@ class Evaluation:
             DataError: not one case could be evaluated; the message is the first case's.
         """
         needing = measures.of_level("probability")
-        if needing and self.probabilities is None:
+        if needing and self.probabilities is None and self.both is None:
             raise ConfigError(
                 f"{', '.join(needing)} must be measured on probabilities; there are none with "
                 f"the {self.source}. Write them with tfseg predict --save-probabilities, or "
@@ -97,6 +99,8 @@ class Evaluation:
             yield partial(self._measure, case, measures, _done(find) if self.in_turn else find)
 
     def _find(self, case: Case, with_probabilities: bool) -> Prediction:
+        if with_probabilities and self.both is not None:
+            return self.both(case)
         wanted = self.probabilities if with_probabilities else None
         return self.predict(case), None if wanted is None else wanted(case)
 

@@ -246,7 +246,7 @@ def _of_model(
             f"{', '.join(labels)}, the data set {', '.join(dataset.labels)}."
         )
 
-    def predict(case: Case) -> Volume:
+    def image_of(case: Case) -> Volume:
         image = dataset.read_image(case)
         if image.modality is None and len(dataset.modalities) == 1:
             image = Volume(image.array, image.affine, kind_of(dataset.modalities[0]))
@@ -255,13 +255,13 @@ def _of_model(
             image, case.image, predictor.manifest, picture=picture, anyway=anyway
         ):
             _log.warning("%s: %s", case.id, remark)
-        return predictor.predict(image)
+        return image
 
     return Evaluation(
         dataset,
         cases,
-        predict=predict,
+        predict=lambda case: predictor.predict(image_of(case)),
         source=source,
-        probabilities=lambda case: predictor.probabilities(dataset.read_image(case)),
+        both=lambda case: predictor.predict_with_probabilities(image_of(case)),
         in_turn=True,
     )

@@ -16,6 +16,7 @@ from tfseg.inference.backends import Backend, open_backend
 from tfseg.inference.instances import describe_instances, draw_instances, find_instances
 from tfseg.inference.sliding import probability_array, segment_array
 from tfseg.preprocess import prepare
+from tfseg.preprocess.resample import resample_linear
 from tfseg.volume import Volume
 
 
@@ -50,6 +51,23 @@ class Predictor:
         image = prepare(canonical, self.manifest.plan)
         labels = segment_array(image, self.backend, self.manifest.plan, canonical.shape, progress)
         return volume.with_array(np.ascontiguousarray(way.undo(labels)))
+
+    def predict_with_probabilities(
+        self, volume: Volume, progress: Callable[[float], None] | None = None
+    ) -> tuple[Volume, NDArray[np.float32]]:
+        """Return the label map and the class probabilities (z, y, x, classes), in one pass.
+
+        The probabilities are held as a whole: classes * 4 bytes a voxel.
+        """
+        canonical, way = self._canonical(volume)
+        image = prepare(canonical, self.manifest.plan)
+        slabs: list[NDArray[np.float32]] = []
+        labels = segment_array(
+            image, self.backend, self.manifest.plan, canonical.shape, progress, slabs.append
+        )
+        full = resample_linear(np.concatenate(slabs), canonical.shape)
+        result = volume.with_array(np.ascontiguousarray(way.undo(labels)))
+        return result, np.ascontiguousarray(way.undo(full))
 
     def probabilities(self, volume: Volume) -> NDArray[np.float32]:
         """Return class probabilities (z, y, x, classes) on the volume's own grid."""

@@ -78,6 +78,7 @@ def segment_array(
     plan: Plan,
     shape: Shape | None = None,
     progress: Callable[[float], None] | None = None,
+    keep: Callable[[NDArray[np.float32]], None] | None = None,
 ) -> NDArray[np.uint8]:
     """Return the label map (z, y, x) uint8 of a prepared image, on a grid of ``shape``.
 
@@ -86,6 +87,8 @@ def segment_array(
 
     Args:
         progress: called with the finished share in (0, 1] after every slab.
+        keep: called with the probabilities (n, y, x, classes) of every slab, in order; they are
+            the caller's own.
     """
     shape = image.shape[:3] if shape is None else shape
     labels = np.empty(shape, np.uint8)
@@ -97,6 +100,8 @@ def segment_array(
     done = 0
     for first, slab in slabs(image, network, plan):
         end = first + len(slab)
+        if keep is not None:
+            keep(np.copy(slab))
         if previous is not None:
             # One slice of the slab before, so that interpolation crosses the seam.
             slab, first = np.concatenate([previous, slab]), first - 1

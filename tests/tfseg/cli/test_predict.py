@@ -88,6 +88,24 @@ def test_a_folder_with_probabilities_as_json(model, tmp_path, capsys):
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == names
 
 
+def test_probabilities_take_one_read_and_one_pass(model, tmp_path, monkeypatch):
+    from tfseg import io
+    from tfseg.inference.backends.keras_run import KerasBackend
+
+    reads, windows = [], []
+    read, call = io.read_volume, KerasBackend.__call__
+    monkeypatch.setattr(io, "read_volume", lambda path: reads.append(path) or read(path))
+    monkeypatch.setattr(
+        KerasBackend, "__call__", lambda self, batch: windows.append(0) or call(self, batch)
+    )
+    save_scan(tmp_path / "scan.nii")
+    arguments = ["predict", str(model), str(tmp_path / "scan.nii"), "-o"]
+    assert run([*arguments, str(tmp_path / "one")]) == 0
+    alone = len(windows)
+    assert run([*arguments, str(tmp_path / "two"), "--save-probabilities"]) == 0
+    assert (len(reads), len(windows)) == (2, 2 * alone)
+
+
 def test_one_bad_scan_of_several_does_not_stop_the_others(model, tmp_path, capsys):
     save_scan(tmp_path / "in/a.nii.gz")
     (tmp_path / "in/b.nii.gz").write_bytes(b"")

@@ -47,8 +47,9 @@ class Thresholds:
     def predict(self, volume, progress=None):
         return volume.with_array(np.digitize(volume.array, (50, 150)).astype(np.uint8))
 
-    def probabilities(self, volume):
-        return np.eye(3, dtype=np.float32)[self.predict(volume).array]
+    def predict_with_probabilities(self, volume, progress=None):
+        labels = self.predict(volume)
+        return labels, np.eye(3, dtype=np.float32)[labels.array]
 
 
 @pytest.fixture(autouse=True)

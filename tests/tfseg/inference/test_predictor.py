@@ -112,6 +112,22 @@ def test_probabilities_belong_to_the_labels():
     np.testing.assert_array_equal(probabilities.argmax(-1), model.predict(volume).array)
 
 
+def test_labels_and_probabilities_take_one_pass():
+    windows = []
+
+    def counted(batch):
+        windows.append(len(batch))
+        return directional(batch)
+
+    model = predictor(counted, spacing=(1.0, 1.5, 1.0))
+    volume = scan(OBLIQUE[:, [1, 0, 2]])
+    labels, once = model.predict(volume), len(windows)
+    both = model.predict_with_probabilities(volume)
+    assert len(windows) == 2 * once
+    np.testing.assert_array_equal(both[0].array, labels.array)
+    np.testing.assert_array_equal(both[1], model.probabilities(volume))
+
+
 def test_a_2d_network_on_one_picture():
     def threshold(batch):
         grey = batch.mean(-1, keepdims=True)
