@@ -15,6 +15,7 @@ from tfseg.datasets.base import Case, Dataset
 from tfseg.errors import DataError
 from tfseg.geometry import farthest_apart, orientation_code
 from tfseg.io import read_volume, volume_suffix, write_volume
+from tfseg.io.references import object_kind
 from tfseg.volume import Volume
 
 Progress = Callable[[Sequence[Case]], Iterable[Case]]
@@ -103,7 +104,7 @@ def _rounded(case: Case, image: Volume) -> list[tuple[Path, float]]:
     """
     found = []
     for path in (case.label, *case.parts):
-        if path is None or volume_suffix(path) not in _WRITABLE:
+        if path is None or volume_suffix(path) not in _WRITABLE or object_kind(path):
             return []
         try:
             label = read_volume(path, labels=True)

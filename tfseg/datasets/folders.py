@@ -18,7 +18,11 @@ from tfseg.volume import Volume
 _IMAGES = ("images", "image", "imgs", "img", "imagesTr", "scans")
 _LABELS = ("labels", "label", "masks", "mask", "labelsTr", "annotations", "segmentations", "gt")
 # What people add to an image's name to name its label.
-_ENDINGS = ("", "_label", "_labels", "_mask", "_seg", "_segmentation", "_gt", "-label", "-mask")
+_ENDINGS = (
+    "", "_label", "_labels", "_mask", "_seg", "_segmentation", "_gt", "-label", "-mask", "-seg",
+    "-segmentation", " Segmentation",
+)  # fmt: skip
+_SLICER = ".seg"  # 3D Slicer's segmentations end in .seg.nrrd
 _TRAINING = ("", "train", "training")
 _TEST = ("test", "testing")
 
@@ -41,8 +45,9 @@ def recognises_pairs(root: Path) -> bool:
 def open_pairs(root: Path) -> Dataset:
     """Open ``images`` and ``labels``, matched by name; ``test/images`` are the test set.
 
-    A label may be a DICOM Segmentation or structure set. An image without a label, or a label
-    without an image, becomes a case that ``tfseg check`` reports.
+    A label may be a DICOM Segmentation or structure set, or a segmentation of 3D Slicer. An
+    image without a label, or a label without an image, becomes a case that ``tfseg check``
+    reports.
 
     Raises:
         DataError: no images, or two images with one name.
@@ -77,6 +82,8 @@ def _files(folder: Path) -> dict[str, Path]:
 
 def _matching(stem: str, images: dict[str, Path]) -> str:
     """Return the image's name that a label's name stands for, else the label's own."""
+    if stem not in images:
+        stem = stem.removesuffix(_SLICER)
     for ending in _ENDINGS:
         if stem.endswith(ending) and stem[: len(stem) - len(ending)] in images:
             return stem[: len(stem) - len(ending)]

@@ -26,9 +26,9 @@ def label_table(
     """Return stored value -> class, the classes' names, and remarks.
 
     ``labels.csv`` (value,name a line) declares them. Without it the first label maps are read
-    and every value found becomes a class, 0 the background. Of DICOM Segmentations and structure
-    sets the names count and not the numbers, which differ from case to case: every structure
-    named in any of them becomes a class.
+    and every value found becomes a class, 0 the background. Of DICOM Segmentations, structure
+    sets and segmentations of 3D Slicer the names count and not the numbers, which differ from
+    case to case: every structure named in any of them becomes a class.
 
     Raises:
         DataError: a ``labels.csv`` that cannot be read, no 0 in it, or more than 255 values.
@@ -43,7 +43,7 @@ def label_table(
         names = _structures(root, labelled, objects)
         remarks = (
             f"the structures {', '.join(list(names.values())[1:])} were found in {len(objects)} "
-            f"DICOM objects; {LABELS_FILE} (value,name a line) chooses among them.",
+            f"segmentations; {LABELS_FILE} (value,name a line) chooses among them.",
         )
     else:
         looked_at = labelled[:: max(1, len(labelled) // _LOOKED_AT)][:_LOOKED_AT]
@@ -64,7 +64,7 @@ def label_table(
 def _structures(root: Path, labelled: Sequence[Case], objects: Sequence[Case]) -> dict[int, str]:
     if len(objects) != len(labelled):
         raise DataError(
-            f"{root}: {len(objects)} labels are DICOM objects with names and "
+            f"{root}: {len(objects)} labels are segmentations with names and "
             f"{len(labelled) - len(objects)} are label maps with values. Say in {LABELS_FILE} "
             "(value,name a line) which value each name has."
         )

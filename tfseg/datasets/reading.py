@@ -6,6 +6,7 @@ one mask a structure. Adapters give these functions the tables; the checks are m
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,11 @@ from numpy.typing import NDArray
 from tfseg.datasets.base import Case, Dataset, apart
 from tfseg.errors import DataError
 from tfseg.io import read_volume
-from tfseg.io.references import object_kind, read_structures
+from tfseg.io.references import SEGMENTS, object_kind, read_structures
+from tfseg.io.segments import segments
 from tfseg.volume import Volume
+
+_log = logging.getLogger(__name__)
 
 
 def find(root: Path, pattern: str, *, least: int = 0, what: str = "files") -> list[Path]:
@@ -131,8 +135,9 @@ def read_values(
 ) -> Volume:
     """Read a label map whose stored values stand for classes.
 
-    A DICOM Segmentation or structure set is drawn onto the case's image instead, its structures
-    matched by name.
+    A DICOM Segmentation or structure set, or a segmentation of 3D Slicer, is drawn onto the
+    case's image instead, its structures matched by name. Where 3D Slicer's are named otherwise,
+    as it does by itself (Segment_1), the values count, and that is said.
 
     Args:
         case: with a label.
@@ -145,11 +150,27 @@ def read_values(
             object without any structure of these names.
     """
     path = label_path(case)
-    if names and object_kind(path):
+    if names and object_kind(path) and not _by_values(path, names):
         labels = read_structures(path, read_volume(case.image), names[1:])
         return labels.with_array(labels.array.astype(np.uint8))
     volume = read_volume(path, allow_2d=allow_2d, labels=True)
     return volume.with_array(to_classes(one_channel(volume, path), classes, path))
+
+
+def _by_values(path: Path, names: Sequence[str]) -> bool:
+    """Tell whether the values of a segmentation of 3D Slicer count, for want of a known name."""
+    if object_kind(path) != SEGMENTS:
+        return False
+    found = segments(path)
+    known = {name.strip().casefold() for name in names[1:]}
+    named = known.intersection(segment.name.casefold() for segment in found)
+    if named or len({segment.layer for segment in found}) > 1:
+        return False
+    _log.warning(
+        "%s: its segments are named %s, none as the labels are (%s); their values count.",
+        path, ", ".join(segment.name for segment in found), ", ".join(names[1:]),
+    )  # fmt: skip
+    return True
 
 
 def one_channel(volume: Volume, path: Path) -> NDArray[Any]:

@@ -1,4 +1,6 @@
-"""References in DICOM: a Segmentation or a structure set, drawn onto the image it belongs to.
+"""References with names: a Segmentation or structure set of DICOM, or one of 3D Slicer.
+
+They are drawn onto the image that they belong to.
 
 Other references are label maps of their own and go through :func:`tfseg.io.read_volume`.
 """
@@ -14,6 +16,8 @@ from tfseg.io import volume_suffix
 from tfseg.volume import Volume
 
 _OBJECTS = ("SEG", "RTSTRUCT")  # in the order of preference, where a folder holds both
+SEGMENTS = "SEGMENTS"
+_NRRD = (".nrrd", ".nhdr")
 _MAYBE_DICOM = ("", ".dcm", ".ima", ".zip")
 
 _log = logging.getLogger(__name__)
@@ -22,8 +26,13 @@ _log = logging.getLogger(__name__)
 def object_kind(path: Path) -> str:
     """Return ``SEG`` or ``RTSTRUCT`` where ``path`` is or holds one, else an empty string.
 
-    Only headers are read, and those only where the name may be DICOM's.
+    A NRRD file that names segments, as 3D Slicer's do, is ``SEGMENTS``. Only headers are read,
+    and those only where the name may be DICOM's or NRRD's.
     """
+    if volume_suffix(path) in _NRRD:
+        from tfseg.io.segments import has_segments
+
+        return SEGMENTS if has_segments(path) else ""
     if not path.is_dir() and volume_suffix(path) not in _MAYBE_DICOM:
         return ""
     from tfseg.io.dicom import opened, scan_tree
@@ -34,7 +43,7 @@ def object_kind(path: Path) -> str:
 
 
 def structure_names(path: Path) -> tuple[str, ...]:
-    """Return the names of the structures in a SEG or RTSTRUCT, in its order.
+    """Return the names of the structures in a SEG, RTSTRUCT or file of 3D Slicer, in its order.
 
     Raises:
         DataError: neither, or damaged.
@@ -50,6 +59,10 @@ def structure_names(path: Path) -> tuple[str, ...]:
     kind = object_kind(path)
     if not kind:
         raise DataError(f"{path}: a Segmentation or a structure set is needed; there is none.")
+    if kind == SEGMENTS:
+        from tfseg.io.segments import segments
+
+        return tuple(segment.name for segment in segments(path))
     with opened(path) as place, lenient():
         file = one_file(place, path, kind)
         try:
@@ -70,7 +83,7 @@ def read_structures(path: Path, image: Volume, names: Sequence[str]) -> Volume:
     What was decided on the way is logged as warnings.
 
     Args:
-        path: a SEG or RTSTRUCT, or a folder or zip that holds one.
+        path: a SEG or RTSTRUCT, or a folder or zip that holds one; or a file of 3D Slicer.
         image: the image it belongs to.
         names: of the structures; they become the values 1, 2, ... Others are left out.
 
@@ -82,9 +95,10 @@ def read_structures(path: Path, image: Volume, names: Sequence[str]) -> Volume:
     """
     from tfseg.io.dicom_out.rtstruct_read import read_rtstruct
     from tfseg.io.dicom_out.seg_read import read_seg
+    from tfseg.io.segments import read_segments
 
-    read = read_seg if object_kind(path) == "SEG" else read_rtstruct
-    labels, _, remarks = read(path, image, names=names)
+    readers = {"SEG": read_seg, "RTSTRUCT": read_rtstruct, SEGMENTS: read_segments}
+    labels, _, remarks = readers[object_kind(path) or "SEG"](path, image, names=names)
     for said in remarks:
         _log.warning("%s: %s", path, said)
     return labels

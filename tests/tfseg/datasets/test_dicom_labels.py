@@ -64,7 +64,7 @@ def test_structures_are_matched_by_name(root):
     np.testing.assert_array_equal(found["a"], blocks())
     np.testing.assert_array_equal(found["b"], swapped)
     np.testing.assert_array_equal(found["c"], blocks())
-    assert "3 DICOM objects" in dataset.remarks[0]
+    assert "3 segmentations" in dataset.remarks[0]
 
 
 def test_check_accepts_them(root, capsys):
@@ -96,7 +96,7 @@ def test_bad_input_labels_of_two_kinds(root, capfd):
     write_volume(label, root / "labels/a.nii.gz")
     assert run(["check", str(root)]) == 2
     (line,) = capfd.readouterr().err.splitlines()
-    assert "2 labels are DICOM objects with names and 1 are label maps" in line
+    assert "2 labels are segmentations with names and 1 are label maps" in line
 
 
 def test_bad_input_a_label_of_another_scan(root, capfd):
