@@ -308,6 +308,17 @@ def test_pictures_among_the_slices_are_left_out(
     assert "among the images left out: 1" in caplog.text
 
 
+def test_a_dose_report_in_a_series_of_its_own(
+    write_series: Write, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_series(
+        ARRAY[:1], series="999", folder="scan/report", SOPClassUID=SecondaryCaptureImageStorage,
+        ImagePositionPatient=None, ImageOrientationPatient=None,
+    )  # fmt: skip
+    assert read_volume(write_series(ARRAY)[0].parent).array.shape == ARRAY.shape
+    assert "left out: series CT 999: a secondary capture without a place is no sl" in caplog.text
+
+
 def test_a_slice_that_lost_its_place_is_no_picture(write_series: Write) -> None:
     folder = write_series(ARRAY)[0].parent
     write_series(

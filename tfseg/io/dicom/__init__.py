@@ -83,8 +83,10 @@ def load(stack: Stack, *, allow_gaps: bool = False, suv: bool = True) -> Loaded:
         raise DataError(stack.refusal)
     what = f"series {stack.name}"
     placed = place(stack.frames, what, allow_gaps=allow_gaps)
-    frames, said = placed.frames, (*stack.decisions, *placed.decisions)
-    cautions = (*stack.cautions, *placed.decisions)
+    frames = placed.frames
+    remarks = dict.fromkeys(remark for frame in frames for remark in frame.remarks)
+    said = (*stack.decisions, *remarks, *placed.decisions)
+    cautions = (*stack.cautions, *remarks, *placed.decisions)
     header = frames[0].header
     unit = frames[0].unit
     if not unit and stack.series.modality == "CT" and not (header.has_groups or header.is_capture):
@@ -172,6 +174,8 @@ def the_volume(
         images = [one for one in chosen if one.is_image] or chosen
         stacks = [stack for one in images for stack in split(one)]
         usable = [stack for stack in stacks if stack.refusal is None]
+        if series_uid is None:
+            stacks, usable = _without_captures(stacks, usable)
         if len(usable) > 1:
             raise DataError(
                 f"{path}: one volume is needed; there are {len(usable)} volumes: "
@@ -181,6 +185,21 @@ def the_volume(
         if not usable:
             raise DataError(f"{path}: {stacks[0].refusal}")
         yield usable[0], tuple(stack for stack in stacks if stack.refusal is not None), tree
+
+
+def _without_captures(stacks: list[Stack], usable: list[Stack]) -> tuple[list[Stack], list[Stack]]:
+    """Refuse screen shots and dose reports beside the one volume of a folder."""
+    reports = [
+        stack
+        for stack in usable
+        if all(one.position is None and one.header.is_capture for one in stack.frames)
+    ]
+    others = [stack for stack in usable if stack not in reports]
+    if not reports or len(others) != 1:
+        return stacks, usable
+    said = "a secondary capture without a place is no slice"
+    refused = [stack.refused(f"series {stack.series.name}: {said}.") for stack in reports]
+    return [stack for stack in stacks if stack not in reports] + refused, others
 
 
 def _damaged_text(tree: Tree) -> str:

@@ -116,6 +116,7 @@ class Frame:
         unit: RescaleType or, of PET, Units: e.g. ``HU``; empty where absent or unspecified.
         thickness_mm: SliceThickness or SpacingBetweenSlices: used for a lone slice only.
         traits: what may tell apart slices at one place, by name; see :mod:`.traits`.
+        remarks: sentences that a person should know of it.
     """
 
     header: Header
@@ -129,6 +130,7 @@ class Frame:
     unit: str
     thickness_mm: float | None
     traits: Traits = field(repr=False)
+    remarks: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -230,11 +232,6 @@ def single_frame(header: Header, elements: Elements) -> Frame:
     Raises:
         ValueError: an element has a value that its meaning excludes.
     """
-    spacing = (
-        _several(elements, "PixelSpacing", 2)
-        or _several(elements, "ImagerPixelSpacing", 2)
-        or _several(elements, "NominalScannedPixelSpacing", 2)
-    )
     thickness = _first(elements, "SliceThickness") or _first(elements, "SpacingBetweenSlices")
     return Frame(
         header=header,
@@ -242,7 +239,7 @@ def single_frame(header: Header, elements: Elements) -> Frame:
         box=None,
         position=_several(elements, "ImagePositionPatient", 3),
         orientation=_several(elements, "ImageOrientationPatient", 6),
-        spacing=spacing,
+        spacing=_several(elements, "PixelSpacing", 2),
         slope=elements.number("RescaleSlope", 1.0),
         intercept=elements.number("RescaleIntercept", 0.0),
         unit=elements.text("Units") or elements.text("RescaleType").removeprefix("US"),

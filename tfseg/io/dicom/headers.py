@@ -16,6 +16,7 @@ from tfseg.io.dicom.belong import in_order, parted
 from tfseg.io.dicom.damage import reason
 from tfseg.io.dicom.elements import read_elements
 from tfseg.io.dicom.frames import DERIVED_OBJECTS, Frame, Header, header_of, single_frame
+from tfseg.io.dicom.measures import measured
 
 _DIRECTORY = "1.2.840.10008.1.3.10"  # Media Storage Directory: a DICOMDIR, not an instance
 _THREADS = 4  # for latency of disks and network shares, not for cores
@@ -152,7 +153,7 @@ def read_header(path: Path) -> Frame | None:
             return None
         if not elements.values:
             raise DataError(f"{path}: the DICOM header is cut off or empty. Copy the file again.")
-        return single_frame(header_of(path, elements), elements)
+        return measured(single_frame(header_of(path, elements), elements), elements)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error}).") from error
     except (ValueError, OverflowError, struct.error, zlib.error) as error:

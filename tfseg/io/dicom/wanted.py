@@ -35,6 +35,7 @@ WANTED: dict[int, tuple[str, str]] = {
     0x00181210: ("ConvolutionKernel", "text"),
     0x00181314: ("FlipAngle", "decimal"),
     0x00182010: ("NominalScannedPixelSpacing", "decimal"),
+    0x00186011: ("SequenceOfUltrasoundRegions", "present"),
     0x00189087: ("DiffusionBValue", "double"),
     0x00189089: ("DiffusionGradientOrientation", "double"),
     0x00190010: ("PrivateCreator0019", "text"),
