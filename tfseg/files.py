@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -41,7 +42,7 @@ def atomic_path(target: str | os.PathLike[str], *, replace: bool = True) -> Iter
     made = _missing_parents(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        holder = Path(tempfile.mkdtemp(prefix=_PREFIX, suffix=_SUFFIX, dir=target.parent))
+        holder, lock = _held_folder(target.parent)
     except OSError as error:
         raise write_error(target, error) from error
     # A folder of our own gives the temporary the target's exact name and one place to clean.
@@ -70,8 +71,23 @@ def atomic_path(target: str | os.PathLike[str], *, replace: bool = True) -> Iter
         raise
     finally:
         shutil.rmtree(holder, ignore_errors=True)
+        os.close(lock)
         if not done:
             _remove_empty(made)
+
+
+def _held_folder(parent: Path) -> tuple[Path, int]:
+    """Make a temporary folder, locked for as long as this process lives; return its lock, too."""
+    while True:
+        holder = Path(tempfile.mkdtemp(prefix=_PREFIX, suffix=_SUFFIX, dir=parent))
+        with suppress(FileNotFoundError):
+            lock = os.open(holder, os.O_RDONLY)
+            with suppress(OSError):  # a file system without locks
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            if holder.exists():
+                return holder, lock
+            os.close(lock)
+        # It was taken for abandoned before it was locked.
 
 
 def check_outputs(targets: Iterable[str | os.PathLike[str]], *, overwrite: bool) -> None:
@@ -129,6 +145,21 @@ def _remove_empty(folders: list[Path]) -> None:
             folder.rmdir()
         except OSError:
             return  # it holds something by now, so it and its parents stay
+
+
+def remove_abandoned(folder: str | os.PathLike[str]) -> None:
+    """Remove what killed writers left right in ``folder``, and nothing of those that still write.
+
+    Where the file system has no locks, everything stays.
+    """
+    for left in Path(folder).glob(f"{_PREFIX}*{_SUFFIX}"):
+        with suppress(OSError):
+            lock = os.open(left, os.O_RDONLY)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(left, ignore_errors=True)
+            finally:
+                os.close(lock)
 
 
 def remove_partials(folder: str | os.PathLike[str]) -> None:

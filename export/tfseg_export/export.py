@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfseg.errors import ConfigError, ParityError
-from tfseg.files import atomic_path, check_folder, write_json, write_text
+from tfseg.files import atomic_path, check_folder, remove_abandoned, write_json, write_text
 from tfseg_export.formats import FORMATS, Settings, settings
 
 if TYPE_CHECKING:
@@ -107,6 +107,7 @@ def export_run(
     say(f"Loading {run}")
     source = load_source(run)
     target, remark = _target(out, name, source, chosen)
+    remove_abandoned(target.parent)
     exporter = importlib.import_module(chosen.format.module)
     shared: dict[Path, str] = {}
     if chosen.format.has_shared:

@@ -299,8 +299,9 @@ def test_killed_export_leaves_no_version(run_folder: Callable[[str], Path], tmp_
         os.kill(process.pid, signal.SIGKILL)
     visible = [child.name for child in (tmp_path / "unet-2d").iterdir() if child.name[0] != "."]
     assert visible == []
-    # The next export is not in its way.
-    assert not any(child.name.isdecimal() for child in (tmp_path / "unet-2d").iterdir())
+    # The next export is not in its way, and clears up.
+    path = export_run(run_folder("unet-2d"), "savedmodel", tmp_path).path
+    assert [child.name for child in path.parent.iterdir()] == [path.name] == ["1"]
 
 
 # --- parity -------------------------------------------------------------------------------------

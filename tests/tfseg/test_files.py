@@ -54,6 +54,17 @@ def test_a_folder_replaces_a_folder(tmp_path: Path) -> None:
     assert names(tmp_path) == ["run"]
 
 
+def test_what_killed_writers_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / ".tfseg-abc.partial" / "1").mkdir(parents=True)
+    (tmp_path / "1").mkdir()
+    with files.atomic_path(tmp_path / "2") as temporary:
+        files.remove_abandoned(tmp_path)
+        assert names(tmp_path) == sorted(["1", temporary.parent.name])
+        temporary.mkdir()
+    assert names(tmp_path) == ["1", "2"]
+    files.remove_abandoned(tmp_path / "gone")
+
+
 def test_a_full_disk_is_one_clear_line(tmp_path: Path) -> None:
     target = tmp_path / "a.bin"
     with pytest.raises(DataError, match=r"cannot write .*a\.bin: the disk is full"):
