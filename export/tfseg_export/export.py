@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tfseg.errors import ConfigError, ParityError
+from tfseg.errors import ConfigError, InputError, ParityError
 from tfseg.files import atomic_path, check_folder, remove_abandoned, write_json, write_text
 from tfseg_export.formats import FORMATS, Settings, settings
 
@@ -104,8 +104,10 @@ def export_run(
     name = model_name(Path(run), name)
     out = Path(chosen.format.out if out is None else out)
     check_folder(out / name if chosen.format.versioned else out)
+    _refuse_too_large(_told_parameters(Path(run)), chosen)
     say(f"Loading {run}")
     source = load_source(run)
+    _refuse_too_large(source.network.count_params(), chosen)
     target, remark = _target(out, name, source, chosen)
     remove_abandoned(target.parent)
     exporter = importlib.import_module(chosen.format.module)
@@ -146,6 +148,29 @@ def export_run(
     if not parity["passed"]:
         raise _parity_error(target, parity)
     return artifact
+
+
+def _told_parameters(run: Path) -> int:
+    """Return how many parameters a run says that it has, roughly; 0 if it does not say."""
+    from tfseg.artifact import Manifest
+
+    try:
+        told = Manifest.load(run, "manifest.json").training.get("parameters")
+    except InputError:  # which loading the run tells, with the file that is missing
+        return 0
+    return told * 9 // 10 if isinstance(told, int) else 0  # heads for training are not exported
+
+
+def _refuse_too_large(parameters: int, chosen: Settings) -> None:
+    """Refuse a network that the format cannot hold, before memory is spent on the attempt."""
+    size, largest = 4 * parameters, chosen.format.largest
+    if largest is not None and size > largest:
+        offering = [name for name, entry in FORMATS.items() if entry.largest is None]
+        raise ConfigError(
+            f"{chosen.format.title} takes networks of up to {largest / 2**30:.2f} GiB of weights "
+            f"in float32; this one has about {size / 2**30:.2f} GiB. "
+            f"Export it as {', '.join(offering)}, or train one with fewer base_filters."
+        )
 
 
 def _parity_error(target: Path, parity: dict[str, Any]) -> ParityError:

@@ -26,6 +26,7 @@ class Format:
         opened_as: the format that its manifest names, where it wraps an artifact of another.
         out: the folder that it is written to unless another is given.
         has_shared: the versions share files, which the module's ``beside(...)`` returns.
+        largest: bytes of weights in float32 that its files, or those on the way, can hold.
     """
 
     name: str
@@ -39,7 +40,11 @@ class Format:
     opened_as: str | None = None
     out: str = "exports"
     has_shared: bool = False
+    largest: int | None = None
 
+
+# A protocol buffer and a FlatBuffer end at 2 GiB; some of that is the graph's.
+_ONE_BUFFER = 2**31 - 2**26
 
 FORMATS: dict[str, Format] = {
     entry.name: entry
@@ -51,25 +56,34 @@ FORMATS: dict[str, Format] = {
             versioned=True,
             manifest_folder="assets.extra",
         ),
-        Format(name="onnx", title="ONNX", module="tfseg_export.onnx", precisions=("fp32", "fp16")),
+        Format(
+            name="onnx",
+            title="ONNX",
+            module="tfseg_export.onnx",
+            precisions=("fp32", "fp16"),
+            largest=_ONE_BUFFER,
+        ),
         Format(
             name="tensorrt",
             title="TensorRT",
             module="tfseg_export.tensorrt",
             precisions=("fp32", "fp16"),
             takes_capabilities=True,
+            largest=_ONE_BUFFER,
         ),
         Format(
             name="tflite",
             title="TensorFlow Lite",
             module="tfseg_export.tflite",
             precisions=("fp32", "fp16"),
+            largest=_ONE_BUFFER,
         ),
         Format(
             name="openvino",
             title="OpenVINO",
             module="tfseg_export.openvino",
             precisions=("fp32", "fp16"),
+            largest=_ONE_BUFFER,
         ),
         Format(
             name="triton",
@@ -82,6 +96,7 @@ FORMATS: dict[str, Format] = {
             # Triton takes every folder of a repository for a model.
             out="exports/triton",
             has_shared=True,
+            largest=_ONE_BUFFER,
         ),
     )
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import shutil
@@ -15,6 +16,7 @@ import pytest
 
 from tfseg.artifact import Manifest
 from tfseg.cli.main import run
+from tfseg_export.formats import FORMATS
 
 # Keras 3.15 converts variables with numpy 1's form of __array__.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -132,6 +134,33 @@ def test_bad_input_options(
     arguments = ["export", str(run_folder("unet-3d")), "-o", str(out), *options]
     refuse(capfd, arguments, *patterns)
     assert not list(tmp_path.rglob("*.*")), "something was left on disk"
+
+
+@pytest.mark.parametrize("told", [10**9, 0])
+@pytest.mark.parametrize("format", ["onnx", "tensorrt", "tflite", "openvino", "triton"])
+def test_bad_input_network_larger_than_the_format(
+    format: str,
+    told: int,
+    run_folder: RunFolder,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from tfseg_export import source
+
+    run_path = run_folder("unet-2d")
+    if told:
+        shutil.copytree(run_path, run_path := tmp_path / "run")
+        manifest = Manifest.load(run_path, "manifest.json")
+        manifest = manifest.model_copy(update={"training": {"parameters": told}})
+        manifest.save(run_path, "manifest.json")
+        monkeypatch.setattr(source, "load_source", None)  # it is not even loaded
+    else:
+        small = dataclasses.replace(FORMATS[format], largest=1000)
+        monkeypatch.setitem(FORMATS, format, small)
+    arguments = ["export", str(run_path), "--format", format, "-o", str(tmp_path / "out")]
+    refuse(capfd, arguments, "takes networks of up to", "this one has", "Export it as savedmodel")
+    assert not (tmp_path / "out").exists()
 
 
 def test_bad_input_no_run(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

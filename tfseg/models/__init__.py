@@ -118,12 +118,16 @@ def inference_model(model: Any) -> Any:
 def load_run(run: str | Path) -> tuple[Any, Manifest]:
     """Load a run folder's best network, computing in float32, and its manifest.
 
+    One that ends in softmax or sigmoid is made to return logits again, as all others do.
+
     Raises:
         DataError: no run there, or a damaged file.
+        ConfigError: it ends in sigmoids that do not exclude each other.
     """
     import keras
 
     from tfseg import layers  # registers the layer classes
+    from tfseg.models.answers import with_logits
 
     del layers
     folder = Path(run)
@@ -144,7 +148,7 @@ def load_run(run: str | Path) -> tuple[Any, Manifest]:
     except Exception as error:  # Keras raises whatever the damaged zip or HDF5 provokes
         reason = " ".join(str(error).split())[:200]
         raise DataError(f"{path} cannot be loaded: {reason} Train again or restore it.") from error
-    return _in_float32(model), manifest
+    return with_logits(_in_float32(model), path), manifest
 
 
 def _in_float32(model: Any) -> Any:

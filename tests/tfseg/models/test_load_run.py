@@ -79,6 +79,65 @@ def test_a_network_of_another_training_is_refused(run_folder):
         load_run(run_folder)
 
 
+def ending(kind, classes=2):
+    """A network of one's own, and what it answers before its ending."""
+    inputs = keras.Input((8, 8, 1))
+    logits = keras.layers.Conv2D(classes, 1, name="last")(inputs)
+    gate = keras.layers.Conv2D(classes, 1, activation="sigmoid", name="gate")
+    fused = keras.layers.Conv2D(classes, 1, activation=kind if kind == "softmax" else None)
+    endings = {
+        "softmax": lambda: fused(inputs),
+        "layer": lambda: keras.layers.Softmax()(logits),
+        "activation": lambda: keras.layers.Activation("softmax")(logits),
+        "operation": lambda: keras.ops.softmax(logits),
+        "reshaped": lambda: keras.layers.Reshape((8, 8, classes))(keras.ops.softmax(logits)),
+        "two sides": lambda: keras.ops.concatenate(
+            [1 - keras.ops.sigmoid(logits[..., :1]), keras.ops.sigmoid(logits[..., :1])], -1
+        ),
+        "nested": lambda: keras.Sequential([gate_free(classes), keras.layers.Softmax()])(inputs),
+        "sigmoid": lambda: keras.layers.Activation("sigmoid")(logits),
+        "gated": lambda: logits * gate(inputs),
+        "none": lambda: logits,
+    }
+    return keras.Model(inputs, endings[kind]())
+
+
+def gate_free(classes):
+    return keras.layers.Conv2D(classes, 1, name="inner")
+
+
+PROBABILITIES = ("softmax", "layer", "activation", "operation", "reshaped", "two sides", "nested")
+
+
+@pytest.mark.parametrize("kind", [*PROBABILITIES, "gated", "none"])
+def test_a_second_softmax_is_never_taken(run_folder, kind, caplog):
+    keras.utils.set_random_seed(1)
+    model = ending(kind)
+    model.save(run_folder / "model.keras")
+    x = np.random.default_rng(0).normal(0, 2, (1, 8, 8, 1)).astype(np.float32)
+    answer = np.asarray(model(x))
+    loaded, _ = load_run(run_folder)
+    is_probability = kind in PROBABILITIES
+    expected = answer if is_probability else np.asarray(keras.ops.softmax(answer))
+    np.testing.assert_allclose(keras.ops.softmax(loaded(x)), expected, atol=1e-6)
+    assert ("returns probabilities, not logits" in caplog.text) == is_probability
+
+
+def test_one_sigmoid_is_of_two_classes(run_folder):
+    keras.utils.set_random_seed(1)
+    model = ending("sigmoid", classes=1)
+    model.save(run_folder / "model.keras")
+    x = np.random.default_rng(0).normal(size=(1, 8, 8, 1)).astype(np.float32)
+    loaded, _ = load_run(run_folder)
+    np.testing.assert_allclose(keras.ops.sigmoid(loaded(x)), model(x), atol=1e-6)
+
+
+def test_sigmoids_that_exclude_nothing_are_refused(run_folder):
+    ending("sigmoid", classes=3).save(run_folder / "model.keras")
+    with pytest.raises(ConfigError, match=r"model\.keras must return logits.*each of 3 classes"):
+        load_run(run_folder)
+
+
 def test_a_network_that_carries_code_is_refused(run_folder, tmp_path):
     inputs = keras.Input((8, 8, 1))
     outputs = keras.layers.Lambda(lambda x: x * 2)(inputs)
