@@ -22,7 +22,6 @@ _ENDINGS = (
     "", "_label", "_labels", "_mask", "_seg", "_segmentation", "_gt", "-label", "-mask", "-seg",
     "-segmentation", " Segmentation",
 )  # fmt: skip
-_SLICER = ".seg"  # 3D Slicer's segmentations end in .seg.nrrd
 _TRAINING = ("", "train", "training")
 _TEST = ("test", "testing")
 
@@ -82,8 +81,6 @@ def _files(folder: Path) -> dict[str, Path]:
 
 def _matching(stem: str, images: dict[str, Path]) -> str:
     """Return the image's name that a label's name stands for, else the label's own."""
-    if stem not in images:
-        stem = stem.removesuffix(_SLICER)
     for ending in _ENDINGS:
         if stem.endswith(ending) and stem[: len(stem) - len(ending)] in images:
             return stem[: len(stem) - len(ending)]

@@ -6,10 +6,8 @@ colour table (FreeSurferColorLUT.txt). nibabel reads the header; sizes are check
 
 from __future__ import annotations
 
-import gzip
 import math
 import struct
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ from numpy.typing import NDArray
 
 from tfseg import geometry
 from tfseg.errors import DataError
+from tfseg.io.stored import Stream, Unpacked
 from tfseg.volume import Volume
 
 TISSUES = ("cerebrospinal_fluid", "gray_matter", "white_matter")
@@ -84,8 +83,8 @@ def _content(path: Path) -> bytes:
         with path.open("rb") as file:
             packed = file.read(2) == b"\x1f\x8b"
             file.seek(0)
-            stream: Any = gzip.GzipFile(fileobj=file) if packed else file
-            start = stream.read(_HEADER_BYTES)
+            stream: Stream = Unpacked(file, path, "gzip") if packed else file
+            start = _take(stream, _HEADER_BYTES)
             needed = _needed(start, path)
             size = path.stat().st_size
             if needed > size * (_DEFLATE_MAX_RATIO if packed else 1):
@@ -93,16 +92,24 @@ def _content(path: Path) -> bytes:
                     f"{path}: the header tells of {needed} bytes, more than a file of {size} "
                     "bytes holds. It is truncated or its header is broken."
                 )
-            content: bytes = start + stream.read(needed - len(start) + _MOST_TAGS)
+            content = start + _take(stream, needed - len(start) + _MOST_TAGS)
     except FileNotFoundError:
         raise DataError(f"{path}: there is no such file. Check the path.") from None
-    except (OSError, EOFError, zlib.error) as error:
+    except OSError as error:
         raise DataError(f"{path}: cannot be read ({error}). Copy it again.") from error
     if len(content) < needed:
         raise DataError(
             f"{path}: truncated: {needed} bytes expected, {len(content)} found. Copy it again."
         )
     return content
+
+
+def _take(stream: Stream, count: int) -> bytes:
+    """Return up to ``count`` bytes; at the end of a compressed file its checksum is compared."""
+    content = bytearray()
+    while len(content) < count and (more := stream.read(min(1 << 20, count - len(content)))):
+        content += more
+    return bytes(content)
 
 
 def _needed(start: bytes, path: Path) -> int:

@@ -37,9 +37,13 @@ def volume_suffix(path: str | os.PathLike[str]) -> str:
 
 
 def volume_stem(path: str | os.PathLike[str]) -> str:
-    """Return the file or folder name of ``path`` without the suffix that tells the format."""
-    name = Path(path).name
-    return name[: len(name) - len(volume_suffix(path))]
+    """Return the file or folder name of ``path`` without the suffix that tells the format.
+
+    3D Slicer's segmentations end in ``.seg.nrrd``, of which all is the suffix here.
+    """
+    name, suffix = Path(path).name, volume_suffix(path)
+    stem = name[: len(name) - len(suffix)]
+    return stem.removesuffix(".seg") if suffix in _NRRD else stem
 
 
 def is_picture(path: str | os.PathLike[str]) -> bool:

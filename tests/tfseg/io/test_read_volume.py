@@ -27,6 +27,8 @@ def test_what_is_written_is_read_back(tmp_path: Path, name: str) -> None:
 def test_suffix_and_stem() -> None:
     assert volume_suffix("x/scan.v2.NII.gz") == ".nii.gz"
     assert volume_stem("x/scan.v2.NII.gz") == "scan.v2"
+    assert volume_stem("x/scan.seg.nrrd") == "scan"
+    assert volume_stem("x/scan.seg.nii") == "scan.seg"
     assert volume_suffix("x/scan.txt") == ""
     assert volume_stem("x/1.2.840.5") == "1.2.840.5"
     assert {".nii.gz", ".mha", ".png", ".dcm"} <= set(volume_suffixes())

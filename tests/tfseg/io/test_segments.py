@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 from pathlib import Path
 
 import numpy as np
@@ -137,3 +138,13 @@ def test_labels_csv_by_value_where_no_name_fits(tmp_path: Path, caplog) -> None:
     dataset = open_dataset(tmp_path)
     assert np.array_equal(dataset.read_label(dataset.cases[0]).array, ORGAN)
     assert "its segments are named Segment_1, none as the labels are (liver)" in caplog.text
+
+
+def test_predictions_may_be_segmentations(tmp_path: Path, capsys) -> None:
+    write_volume(IMAGE, tmp_path / "data/images/c0.nii.gz")
+    slicer(tmp_path / "data/labels/c0.seg.nrrd", [ORGAN], [("organ", 0, 1)])
+    slicer(tmp_path / "found/c0.seg.nrrd", [TUMOUR, ORGAN], [("tumour", 0, 1), ("Organ", 1, 1)])
+    arguments = ["evaluate", str(tmp_path / "found"), "--data", str(tmp_path / "data")]
+    assert run([*arguments, "-o", str(tmp_path / "out")]) == 0
+    written = json.loads((tmp_path / "out/metrics.json").read_text())
+    assert written["mean_dice"] == 1.0
