@@ -18,6 +18,7 @@ from tfseg.errors import ConfigError, DataError, TfsegError
 
 _PREFIX, _SUFFIX = ".tfseg-", ".partial"
 _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS}
+_LONGEST_NAME = 200  # bytes; file systems end at 255, and suffixes follow
 _MOST_WRITERS = 100  # at once, of one folder
 _FULL_BYTES = 1 << 20  # a disk with less than this left has just refused a write
 
@@ -198,6 +199,19 @@ def write_error(target: Path, error: OSError) -> DataError:
 
 def _is_partial(name: str) -> bool:
     return name.startswith(_PREFIX) and name.endswith(_SUFFIX)
+
+
+def not_a_file_name(text: str) -> str:
+    """Return why ``text`` cannot name a file within a folder on every system, or an empty text."""
+    if not text or text in {".", ".."}:
+        return "names no file"
+    if any(mark in text for mark in "/\\"):
+        return "has a separator of folders"
+    if not text.isprintable():
+        return "has a character that cannot be printed"
+    if len(os.fsencode(text)) > _LONGEST_NAME:
+        return f"is longer than {_LONGEST_NAME} bytes"
+    return ""
 
 
 def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:

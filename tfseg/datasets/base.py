@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from tfseg.errors import ConfigError, DataError
+from tfseg.files import not_a_file_name
 from tfseg.geometry import farthest_apart
 from tfseg.volume import Volume
 
@@ -18,7 +19,8 @@ class Case:
     """One study: where its files are.
 
     Attributes:
-        id: unique in the data set; a file-name stem, e.g. ``hippocampus_001``.
+        id: unique in the data set; a file-name stem, e.g. ``hippocampus_001``. Results,
+            pictures and predictions are named after it, so nothing else is accepted.
         image: the image file or DICOM folder.
         label: the reference label map, or ``None`` where there is none.
         mask: region in which results count (a field of view), or ``None`` for everywhere.
@@ -38,6 +40,14 @@ class Case:
     parts: tuple[Path, ...] = ()
     group: str = ""
     fold: int | None = None
+
+    def __post_init__(self) -> None:
+        problem = not_a_file_name(self.id)
+        if problem:
+            raise DataError(
+                f"the id of a case must be usable as a file name; {self.id!r:.80} {problem}. "
+                "Rename the case."
+            )
 
     @property
     def files(self) -> tuple[Path, ...]:

@@ -50,6 +50,7 @@ class _Facts:
     orientations: dict[str, list[str]] = field(default_factory=dict)
     label_voxels: list[list[int]] = field(default_factory=list)
     label_ml: list[list[float]] = field(default_factory=list)
+    empty: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,11 @@ def check_dataset(dataset: Dataset, progress: Progress = iter, *, fix: bool = Fa
                 fixed.append(case.id)
             else:
                 problems.append(Problem(case.id, kind, found))
+    if facts.empty and len(facts.empty) == len(facts.label_voxels):
+        message = (
+            f"none of {len(facts.empty)} label maps has any foreground. Draw what is to be found."
+        )
+        problems.append(Problem(facts.empty[0], "foreground", message))
     return Report(tuple(problems), _summary(dataset, facts), tuple(fixed))
 
 
@@ -174,10 +180,7 @@ def _check_case(
     if label is not None:
         _note_label(label, len(dataset.labels), facts)
         if not label.array.any():
-            message = (
-                f"case {case.id}: the label map has no foreground. Draw it or remove the case."
-            )
-            found.append(("foreground", message))
+            facts.empty.append(case.id)
     if image is not None and label is not None:
         try:
             dataset.check_grid(case, image, label)
@@ -262,10 +265,25 @@ def _summary(dataset: Dataset, facts: _Facts) -> dict[str, Any]:
         ],
         "remarks": [
             *dataset.remarks,
+            *_empty_remarks(facts),
             *_orientation_remarks(facts.orientations),
             *_stray_remarks(dataset),
         ],
     }
+
+
+def _empty_remarks(facts: _Facts) -> list[str]:
+    """Return one line on label maps without foreground: cases without a finding, or forgotten."""
+    if not facts.empty:
+        return []
+    return [
+        f"{len(facts.empty)} of {len(facts.label_voxels)} label maps have no foreground and count "
+        f"as cases without a finding: {_few(facts.empty)}."
+    ]
+
+
+def _few(names: Sequence[str], most: int = 5) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def _orientation_remarks(orientations: dict[str, list[str]]) -> list[str]:
@@ -274,7 +292,7 @@ def _orientation_remarks(orientations: dict[str, list[str]]) -> list[str]:
         return []
     most = max(orientations, key=lambda code: len(orientations[code]))
     others = [case for code, cases in orientations.items() if code != most for case in cases]
-    named = ", ".join(others[:5]) + (f" and {len(others) - 5} more" if len(others) > 5 else "")
+    named = _few(others)
     return [
         f"axes (z, y, x) run {most} in most cases and otherwise in {named}; training and "
         "prediction turn them all alike."

@@ -9,8 +9,8 @@ import numpy as np
 
 from tfseg.datasets import examples
 from tfseg.datasets.base import Adapter, Case, Dataset
-from tfseg.datasets.inferred import LABELS_FILE, channel_names, label_table, read_table
-from tfseg.datasets.reading import check_ids, read_values, stacked
+from tfseg.datasets.inferred import LABELS_FILE, channel_names, label_table, rank_of, read_table
+from tfseg.datasets.reading import check_ids, normalised, present, read_values, stacked
 from tfseg.errors import DataError
 from tfseg.io import read_volume, volume_stem, volume_suffix
 from tfseg.volume import Volume
@@ -73,7 +73,7 @@ def _files(folder: Path) -> dict[str, Path]:
         is_series = path.is_dir() and any(path.iterdir())
         if path.name.startswith(".") or not (is_series or volume_suffix(path)):
             continue
-        other = found.setdefault(volume_stem(path), path)
+        other = found.setdefault(normalised(volume_stem(path)), path)
         if other is not path:
             raise DataError(f"{folder}: {other.name} and {path.name} have one name. Remove one.")
     return found
@@ -92,20 +92,20 @@ def _plain(root: Path, adapter: str, cases: tuple[Case, ...]) -> Dataset:
     first = next((case for case in cases if all(path.exists() for path in case.files)), None)
     if first is None:
         raise DataError(f"{root}: of no case all files exist. Check the paths.")
-    picture = read_volume(first.image).shape[0] == 1
+    dims, thin = rank_of(cases)
     classes, names, remarks = label_table(root, cases)
     return Dataset(
         name=root.resolve().name,
         adapter=adapter,
         root=root,
-        dims=2 if picture else 3,
+        dims=dims,
         modalities=channel_names(first, _read),
         labels=names,
         cases=cases,
         read_image=_read,
         read_label=lambda case: read_values(case, classes, allow_2d=True, names=names),
         read_mask=_read_mask,
-        remarks=remarks,
+        remarks=(*remarks, *thin),
     )
 
 
@@ -189,7 +189,7 @@ def _inside(root: Path, name: str) -> Path:
             f"{root / _TABLE}: files must be named relative to the folder and lie inside it; "
             f"got {name!r}."
         )
-    return root / relative
+    return present(root / relative)
 
 
 def example_table(root: Path, cases: int, rng: np.random.Generator) -> None:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Sequence
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
 
 from tfseg.datasets.base import Case
-from tfseg.datasets.reading import one_channel
+from tfseg.datasets.reading import one_channel, shown
 from tfseg.errors import DataError
-from tfseg.io import read_volume
+from tfseg.io import is_picture, read_volume
 from tfseg.io.references import object_kind, structure_names
 from tfseg.volume import Volume
 
@@ -82,10 +83,17 @@ def _path(case: Case) -> Path:
 def _values(case: Case) -> set[int]:
     path = _path(case)
     stored = np.unique(one_channel(read_volume(path, labels=True), path))
-    if len(stored) > _MAX_LABELS or not np.equal(np.mod(stored, 1), 0).all():
+    broken = stored[~np.isfinite(stored) | (stored != np.rint(stored))]
+    if len(broken):
         raise DataError(
-            f"{path}: a label map holds at most {_MAX_LABELS} integral values; it has "
-            f"{len(stored)} from {stored[0]:g} to {stored[-1]:g}. Is it the image?"
+            f"{path}: the values of a label map must be whole numbers; {len(broken)} of its "
+            f"{len(stored)} values are not, e.g. {shown(broken[0])}. Is it the image, or "
+            "resampled with interpolation?"
+        )
+    if len(stored) > _MAX_LABELS:
+        raise DataError(
+            f"{path}: a label map holds at most {_MAX_LABELS} values; it has {len(stored)} from "
+            f"{shown(stored[0])} to {shown(stored[-1])}. Is it the image?"
         )
     return {int(value) for value in stored}
 
@@ -105,19 +113,41 @@ def _declared(path: Path) -> dict[int, str]:
 
 
 def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
-    """Read a CSV file with a heading.
+    """Read a CSV file with a heading; commas, semicolons or tabs part the columns.
+
+    Returns:
+        For every line with content: column -> cell without blanks around it. Columns are
+        named as in ``columns``, others in lower case.
 
     Raises:
-        DataError: unreadable, or a column is missing.
+        DataError: unreadable, a column is missing or there twice, or a line has more cells.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            rows = [{key: value or "" for key, value in row.items() if key} for row in reader]
-            found = [name.strip() for name in reader.fieldnames or []]
+            heading = file.readline()
+            file.seek(0)
+            # Spreadsheets write what their country writes between the columns.
+            between = max(",;\t", key=heading.count)
+            reader = csv.reader(file, delimiter=between, skipinitialspace=True, strict=True)
+            lines = [[cell.strip() for cell in line] for line in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: cannot be read as CSV ({error}).") from error
-    missing = [name for name in columns if name not in found]
+    found = [name.casefold() for name in lines[0]] if lines else []
+    twice = sorted({name for name in found if name and found.count(name) > 1})
+    if twice:
+        raise DataError(f"{path}: the column {twice[0]} is there twice. Remove one.")
+    names = {name.casefold(): name for name in columns}
+    keys = [names.get(name, name) for name in found]
+    rows = []
+    for number, line in enumerate(lines[1:], start=2):
+        if any(line[len(found) :]):
+            raise DataError(
+                f"{path}, line {number}: {len(line)} cells for {len(found)} columns. Put cells "
+                "that contain the separator in double quotes."
+            )
+        if any(line):
+            rows.append(dict(zip_longest(keys, line[: len(found)], fillvalue="")))
+    missing = [name for name in columns if name.casefold() not in found]
     if missing:
         raise DataError(
             f"{path}: needs the columns {', '.join(columns)}; got {', '.join(found) or 'none'}."
@@ -131,3 +161,29 @@ def channel_names(case: Case, read: Callable[[Case], Volume]) -> tuple[str, ...]
     if count == 3 and not case.channels:
         return ("R", "G", "B")
     return ("image",) if count == 1 else tuple(f"channel_{index}" for index in range(count))
+
+
+def rank_of(cases: Sequence[Case]) -> tuple[int, tuple[str, ...]]:
+    """Return 2 where every image is one slice, else 3, and a remark where they differ.
+
+    Pictures are known by their suffix. Other images are read until one has several slices:
+    those of one slice, which are read in vain, are small.
+    """
+    there = [case for case in cases if case.image.exists()]
+    thin = []
+    for case in there:
+        if is_picture(case.image):
+            thin.append(case)
+            continue
+        try:
+            if read_volume(case.image).shape[0] > 1:
+                break
+        except DataError:
+            continue  # the check of the case says why
+        thin.append(case)
+    else:
+        return 2 if thin else 3, ()
+    if not thin:
+        return 3, ()
+    named = ", ".join(case.id for case in thin[:3]) + (", ..." if len(thin) > 3 else "")
+    return 3, (f"{named}: one slice; others have more, so the data set is taken as 3D.",)

@@ -14,10 +14,10 @@ import numpy as np
 
 from tfseg.datasets import examples
 from tfseg.datasets.base import Adapter, Case, Dataset
-from tfseg.datasets.reading import read_values
+from tfseg.datasets.reading import present, read_image, read_values
 from tfseg.errors import DataError
 from tfseg.files import read_json, write_json
-from tfseg.io import read_volume, volume_stem
+from tfseg.io import volume_stem
 
 _FILE = "dataset.json"
 _MAX_LABELS = 255  # label maps are uint8
@@ -44,8 +44,11 @@ def open_msd(root: Path) -> Dataset:
         raise DataError(f"{source}: must hold a JSON object; got {type(document).__name__}.")
     values, labels = _labels(document, source)
     classes = {value: index for index, value in enumerate(values)}
-    training = [_case(root, entry, "train") for entry in _entries(document, "training", source)]
-    test = [_case(root, entry, "test") for entry in _entries(document, "test", source)]
+    modalities = _modalities(document, source)
+    training, test = (
+        [_case(root, entry, split, len(modalities)) for entry in _entries(document, key, source)]
+        for split, key in (("train", "training"), ("test", "test"))
+    )
     # macOS leaves resource forks named ._x.nii.gz, which some lists name too.
     cases = [case for case in (*training, *test) if not case.image.name.startswith("._")]
     if not any(case.split == "train" for case in cases):
@@ -56,10 +59,10 @@ def open_msd(root: Path) -> Dataset:
         adapter="msd",
         root=root,
         dims=3,
-        modalities=_modalities(document, source),
+        modalities=modalities,
         labels=labels,
         cases=tuple(cases),
-        read_image=lambda case: read_volume(case.image, allow_2d=False),
+        read_image=read_image,
         read_label=lambda case: read_values(case, classes),
         remarks=_remarks(document, len(training), len(test)),
     )
@@ -76,14 +79,21 @@ def _entries(document: dict[str, Any], key: str, source: Path) -> list[Any]:
     return entries
 
 
-def _case(root: Path, entry: Any, split: str) -> Case:
+def _case(root: Path, entry: Any, split: str, channels: int) -> Case:
     if isinstance(entry, str):  # the test list names images alone
         entry = {"image": entry}
     if not isinstance(entry, dict) or "image" not in entry:
         raise DataError(f"{root / _FILE}: a case needs an 'image'; got {_short(entry)}.")
     image = _inside(root, entry["image"])
     label = _inside(root, entry["label"]) if entry.get("label") is not None else None
-    return Case(id=volume_stem(image), image=image, label=label, split=split)
+    if image.exists():
+        return Case(id=volume_stem(image), image=image, label=label, split=split)
+    # nnU-Net's first version lists CASE.nii.gz and stores one file a channel.
+    stem, suffix = volume_stem(image), image.name[len(volume_stem(image)) :]
+    paths = [present(image.with_name(f"{stem}_{index:04d}{suffix}")) for index in range(channels)]
+    if paths[0].exists():
+        return Case(stem, paths[0], label, split=split, channels=tuple(paths[1:]))
+    return Case(id=stem, image=image, label=label, split=split)
 
 
 def _inside(root: Path, name: Any) -> Path:
@@ -93,7 +103,7 @@ def _inside(root: Path, name: Any) -> Path:
     relative = Path(os.path.normpath(name))
     if relative.is_absolute() or relative.parts[:1] in {(), ("..",)} or "\0" in name:
         raise DataError(f"{root / _FILE}: files must lie inside the data set folder; got {name!r}.")
-    return root / relative
+    return present(root / relative)
 
 
 def _labels(document: dict[str, Any], source: Path) -> tuple[list[int], tuple[str, ...]]:

@@ -14,10 +14,11 @@ import numpy as np
 
 from tfseg.datasets import examples
 from tfseg.datasets.base import Adapter, Case, Dataset
-from tfseg.datasets.reading import check_ids, find, read_values, stacked
+from tfseg.datasets.inferred import rank_of
+from tfseg.datasets.reading import check_ids, find, present, read_values, stacked
 from tfseg.errors import DataError
 from tfseg.files import read_json, write_json
-from tfseg.io import read_volume, volume_suffix
+from tfseg.io import is_picture, read_volume, volume_suffix
 from tfseg.volume import Volume
 
 _FILE = "dataset.json"
@@ -55,19 +56,18 @@ def open_nnunet(root: Path) -> Dataset:
         for name in _names(root / folder, ending)
     ]
     values = {value: index for index, value in enumerate(labels)}
-    first = next((case for case in cases if case.split == "train"), None)
-    picture = first is not None and read_volume(first.image).shape[0] == 1
+    dims, thin = rank_of([case for case in cases if case.split == "train"])
     return Dataset(
         name=str(document.get("name") or re.sub(r"^Dataset\d+_", "", root.resolve().name)),
         adapter="nnunet",
         root=root,
-        dims=2 if picture else 3,
+        dims=dims,
         modalities=channels,
         labels=tuple(labels.values()),
         cases=check_ids(root, cases),
         read_image=_read,
         read_label=lambda case: read_values(case, values, allow_2d=True),
-        remarks=_remarks(document, sum(case.split == "train" for case in cases)),
+        remarks=(*_remarks(document, sum(case.split == "train" for case in cases)), *thin),
     )
 
 
@@ -105,13 +105,15 @@ def _labels(document: dict[str, Any], source: Path) -> dict[int, str]:
 
 def _names(folder: Path, ending: str) -> list[str]:
     first = f"_0000{ending}"
-    return [path.name.removesuffix(first) for path in find(folder, f"*{first}")]
+    return [path.name[: -len(first)] for path in find(folder, f"*{first}")]
 
 
 def _case(root: Path, name: str, channels: int, ending: str, split: str) -> Case:
     folder = root / ("imagesTr" if split == "train" else "imagesTs")
-    paths = [folder / f"{name}_{index:04d}{ending}" for index in range(channels)]
-    label = root / "labelsTr" / f"{name}{ending}" if split == "train" else None
+    paths = [present(folder / f"{name}_{index:04d}{ending}") for index in range(channels)]
+    if is_picture(paths[0]) and not any(path.exists() for path in paths[1:]):
+        paths = paths[:1]  # nnU-Net's reader of pictures takes all channels from one file
+    label = present(root / "labelsTr" / f"{name}{ending}") if split == "train" else None
     return Case(name, paths[0], label, split=split, channels=tuple(paths[1:]))
 
 

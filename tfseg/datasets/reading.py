@@ -7,6 +7,7 @@ one mask a structure. Adapters give these functions the tables; the checks are m
 from __future__ import annotations
 
 import logging
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from tfseg.datasets.base import Case, Dataset, apart
 from tfseg.errors import DataError
-from tfseg.io import read_volume
+from tfseg.io import read_volume, volume_stem, volume_suffix
 from tfseg.io.references import SEGMENTS, object_kind, read_structures
 from tfseg.io.segments import segments
 from tfseg.volume import Volume
@@ -27,14 +28,39 @@ _log = logging.getLogger(__name__)
 def find(root: Path, pattern: str, *, least: int = 0, what: str = "files") -> list[Path]:
     """Return what matches a glob pattern below ``root``, sorted; resource forks are left out.
 
+    Capitals and small letters of the suffix that tells the format are alike.
+
     Raises:
         DataError: fewer than ``least`` matches.
     """
     # macOS leaves files named ._x.nii.gz beside x.nii.gz on disks that it does not own.
-    found = sorted(path for path in root.glob(pattern) if not path.name.startswith("._"))
+    suffix = volume_suffix(pattern)
+    either = "".join(f"[{mark}{mark.upper()}]" if mark.isalpha() else mark for mark in suffix)
+    matches = root.glob(pattern[: len(pattern) - len(suffix)] + either)
+    found = sorted(path for path in matches if not path.name.startswith("._"))
     if len(found) < least:
         raise DataError(f"{root}: needs {what} like {pattern}; found {len(found)}.")
     return found
+
+
+def present(path: Path) -> Path:
+    """Return a listed file as it is spelled on disk, or ``path`` where there is none like it.
+
+    The same letters may be composed or decomposed (macOS), and suffixes in capitals.
+    """
+    if path.exists() or not path.parent.is_dir():
+        return path
+    alike = [other for other in path.parent.iterdir() if _spelling(other) == _spelling(path)]
+    return alike[0] if len(alike) == 1 else path
+
+
+def _spelling(path: Path) -> tuple[str, str]:
+    return normalised(volume_stem(path)), volume_suffix(path)
+
+
+def normalised(name: str) -> str:
+    """Return a name with its letters composed (Unicode's form NFC)."""
+    return unicodedata.normalize("NFC", name)
 
 
 def check_ids(root: Path, cases: Sequence[Case]) -> tuple[Case, ...]:
@@ -197,10 +223,16 @@ def to_classes(stored: NDArray[Any], classes: Mapping[int, int], path: Path) -> 
     if wrong.any():
         known = ", ".join(map(str, values[:12])) + (", ..." if len(values) > 12 else "")
         raise DataError(
-            f"{path}: label values must be among {known}; it has {stored[wrong].flat[0]:g} in "
+            f"{path}: label values must be among {known}; it has {shown(stored[wrong][0])} in "
             f"{int(wrong.sum())} voxels. Correct the label map or declare the value."
         )
     return np.array([classes[int(value)] for value in values], np.uint8)[index]
+
+
+def shown(value: np.generic) -> str:
+    """Return a stored number in full: 3, but 1.0000153."""
+    number = value.item()
+    return str(int(number)) if np.isfinite(number) and number == int(number) else str(value)
 
 
 def read_objects(case: Case) -> Volume:
@@ -252,7 +284,7 @@ def binary(stored: NDArray[Any], path: Path) -> NDArray[np.bool_]:
     if wrong.any():
         raise DataError(
             f"{path}: a mask holds 0 and one other value; {int(wrong.sum())} voxels have more, "
-            f"e.g. {stored[wrong].flat[0]:g} beside {high:g}. Threshold it."
+            f"e.g. {shown(stored[wrong][0])} beside {shown(high)}. Threshold it."
         )
     result: NDArray[np.bool_] = stored != 0
     return result

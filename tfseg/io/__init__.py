@@ -8,6 +8,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from tfseg.errors import DataError
 from tfseg.volume import Volume
@@ -62,12 +66,32 @@ def read_volume(
             slice at 1 mm), a DICOM file, or a DICOM folder.
         allow_2d: ``False`` refuses pictures, which say nothing about millimetres.
         labels: it is a label map: of pictures with a palette the stored number counts, not the
-            colour, and lossy ones are refused.
+            colour, and lossy ones are refused. Floats that are whole but for rounding are
+            rounded; others stay, for the caller to refuse.
 
     Raises:
         DataError: the file is missing, unreadable or of an unknown format.
     """
     path = Path(path)
+    if labels:
+        volume = _read(path, allow_2d=allow_2d, labels=True)
+        return volume.with_array(whole(volume.array))
+    return _read(path, allow_2d=allow_2d, labels=False)
+
+
+def whole(stored: NDArray[Any]) -> NDArray[Any]:
+    """Return label values with those rounded that a scale factor or a cast has left beside a
+    whole number: by at most 1e-4, or a millionth of large ones.
+    """
+    if stored.dtype.kind != "f":
+        return stored
+    nearest = np.rint(stored)
+    with np.errstate(invalid="ignore"):  # infinities stay as they are
+        near = np.abs(stored - nearest) <= np.maximum(1e-4, 1e-6 * np.abs(nearest))
+    return np.where(near, nearest, stored)
+
+
+def _read(path: Path, *, allow_2d: bool, labels: bool) -> Volume:
     suffix = volume_suffix(path)
     if path.is_dir():
         from tfseg.io import dicom

@@ -99,10 +99,6 @@ def two_channels(root: Path) -> None:
     write_volume(IMAGE.with_array(twice), root / "imagesTr/a.nii.gz")
 
 
-def no_foreground(root: Path) -> None:
-    write_volume(LABEL.with_array(LABEL.array * 0), root / "labelsTr/a.nii.gz")
-
-
 def nan(root: Path) -> None:
     write_volume(IMAGE.with_array(IMAGE.array * np.float32("nan")), root / "imagesTr/a.nii.gz")
 
@@ -155,7 +151,6 @@ def no_description(root: Path) -> None:
         (other_grid, "case a: image and label must lie on one grid; the image is (4, 5, 6) at 3 x"),
         (outside_the_map, "label values must be among 0, 1; it has 7 in 59 voxels"),
         (two_channels, "the data set declares 1 channels (CT); the image has 2"),
-        (no_foreground, "case a: the label map has no foreground"),
         (nan, "the image holds NaN or infinite voxels"),
         (absurd, "the image holds voxels of -1.797e+308; an intensity must lie within"),
         (no_affine, "the affine must be 4x4 and finite"),

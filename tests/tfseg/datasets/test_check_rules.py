@@ -58,7 +58,6 @@ def test_a_clean_set(make_msd: Make) -> None:
         ("labelsTr/a", np.full((4, 5, 6), 0.5), "label", "it has 0.5 in 120 voxels"),
         ("labelsTr/a", np.zeros((4, 5, 6, 2)), "label", "a label map has 1 channel"),
         ("labelsTr/a", np.ones((4, 5, 7)), "grid", "must lie on one grid"),
-        ("labelsTr/a", np.zeros((4, 5, 6)), "foreground", "has no foreground"),
     ],
 )
 def test_each_kind_of_problem(
@@ -147,3 +146,19 @@ def test_a_mask_that_is_elsewhere_is_not(tmp_path: Path) -> None:
     assert [problem.kind for problem in report.problems] == ["label"]
     assert "up to 0.4 mm apart. Resample it." in report.problems[0].message
     assert report.fixed == ()
+
+
+def test_cases_without_a_finding_are_counted(make_msd: Make) -> None:
+    root = make_msd()
+    empty = read_volume(root / "labelsTr/a.nii.gz")
+    empty = empty.with_array(np.zeros(empty.shape, np.uint8))
+    write_volume(empty, root / "labelsTr/a.nii.gz")
+    report = check_dataset(open_dataset(root))
+    assert report.problems == ()
+    remark = "1 of 3 label maps have no foreground and count as cases without a finding: a."
+    assert remark in report.summary["remarks"]
+    for name in ("b", "c"):
+        write_volume(empty, root / f"labelsTr/{name}.nii.gz")
+    (problem,) = check_dataset(open_dataset(root)).problems
+    assert problem.kind == "foreground"
+    assert "none of 3 label maps has any foreground" in problem.message
