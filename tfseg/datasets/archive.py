@@ -151,7 +151,7 @@ def _read_tumour(case: Case) -> Volume:
             f"{path}: needs a structure named {' or '.join(_TUMOUR_NAMES)}; it has "
             f"{', '.join(names) or 'none'}."
         )
-    labels = read_structures(path, image, wanted)
+    labels = read_structures(path, image, wanted, case.image)
     return labels.with_array((labels.array > 0).astype(np.uint8))
 
 

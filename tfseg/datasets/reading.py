@@ -177,7 +177,7 @@ def read_values(
     """
     path = label_path(case)
     if names and object_kind(path) and not _by_values(path, names):
-        labels = read_structures(path, read_volume(case.image), names[1:])
+        labels = read_structures(path, read_volume(case.image), names[1:], case.image)
         return labels.with_array(labels.array.astype(np.uint8))
     volume = read_volume(path, allow_2d=allow_2d, labels=True)
     return volume.with_array(to_classes(one_channel(volume, path), classes, path))

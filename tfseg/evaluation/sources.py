@@ -141,7 +141,7 @@ def _of_predictions(folder: Path, files: list[Path], data: Path | None) -> Evalu
 def _read_prediction(path: Path, case: Case, dataset: Dataset) -> Volume:
     """Return a label map; structures in DICOM are matched by the labels' names."""
     if object_kind(path):
-        return read_structures(path, dataset.read_image(case), dataset.labels[1:])
+        return read_structures(path, dataset.read_image(case), dataset.labels[1:], case.image)
     return read_volume(path, labels=True)
 
 

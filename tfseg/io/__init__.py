@@ -121,7 +121,7 @@ def _read(path: Path, *, allow_2d: bool, labels: bool) -> Volume:
         from tfseg.io import image2d
 
         return image2d.read(path, labels=labels)
-    if suffix in _DICOM or not path.suffix or _looks_like_dicom(path):
+    if suffix in _DICOM or not path.suffix or looks_like_dicom(path):
         from tfseg.io import dicom
 
         return dicom.read(path)
@@ -157,7 +157,8 @@ def write_volume(volume: Volume, path: str | os.PathLike[str]) -> None:
         )
 
 
-def _looks_like_dicom(path: Path) -> bool:
+def looks_like_dicom(path: Path) -> bool:
+    """Tell whether a file has the heading of DICOM's file format."""
     # Names such as 1.2.840.113619.2.5 have a "suffix" that means nothing (PS3.10 7.1: 128
     # bytes of preamble, then DICM).
     with path.open("rb") as file:

@@ -77,7 +77,9 @@ def structure_names(path: Path) -> tuple[str, ...]:
             raise DataError(f"{path}: the {kind} is damaged ({reason(error)}).") from error
 
 
-def read_structures(path: Path, image: Volume, names: Sequence[str]) -> Volume:
+def read_structures(
+    path: Path, image: Volume, names: Sequence[str], scan: Path | None = None
+) -> Volume:
     """Read structures by name onto the grid of an image.
 
     What was decided on the way is logged as warnings.
@@ -86,19 +88,24 @@ def read_structures(path: Path, image: Volume, names: Sequence[str]) -> Volume:
         path: a SEG or RTSTRUCT, or a folder or zip that holds one; or a file of 3D Slicer.
         image: the image it belongs to.
         names: of the structures; they become the values 1, 2, ... Others are left out.
+        scan: where the image was read from; if it is DICOM, both headers are compared.
 
     Returns:
         The label map (z, y, x), unsigned.
 
     Raises:
-        DataError: damaged, none of ``names`` in it, or nothing of it within the image.
+        DataError: damaged, none of ``names`` in it, nothing of it within the image, or it
+            belongs to another one (see :func:`.dicom_out.belonging.belonging`).
     """
     from tfseg.io.dicom_out.rtstruct_read import read_rtstruct
     from tfseg.io.dicom_out.seg_read import read_seg
     from tfseg.io.segments import read_segments
 
-    readers = {"SEG": read_seg, "RTSTRUCT": read_rtstruct, SEGMENTS: read_segments}
-    labels, _, remarks = readers[object_kind(path) or "SEG"](path, image, names=names)
+    if object_kind(path) == SEGMENTS:
+        labels, _, remarks = read_segments(path, image, names=names)
+    else:
+        read = read_rtstruct if object_kind(path) == "RTSTRUCT" else read_seg
+        labels, _, remarks = read(path, image, names=names, image=scan)
     for said in remarks:
         _log.warning("%s: %s", path, said)
     return labels

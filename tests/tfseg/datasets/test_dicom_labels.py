@@ -107,7 +107,15 @@ def test_bad_input_a_label_of_another_scan(root, capfd):
     save_object(far, root / "labels/a.dcm", write_seg, ("liver",), blocks() // 2)
     assert run(["check", str(root)]) != 0
     captured = capfd.readouterr()
-    assert "must lie within the image" in captured.out.replace("\n", " ") + captured.err
+    assert "must be in the frame of reference" in captured.out.replace("\n", " ") + captured.err
+
+
+def test_bad_input_predictions_whose_names_are_mixed_up(root, tmp_path, capsys):
+    predictions = tmp_path / "predictions"
+    shutil.copytree(root / "labels", predictions)
+    shutil.copy(root / "labels/a.dcm", predictions / "b.dcm")
+    assert run(["evaluate", str(predictions), "--data", str(root), "-o", str(tmp_path / "o")]) == 1
+    assert "its FrameOfReferenceUID is another one" in capsys.readouterr().err
 
 
 def test_a_real_structure_set_is_a_label(real_data, tmp_path):
@@ -159,8 +167,8 @@ def test_a_real_segmentation_is_a_label(real_data, tmp_path):
 def test_results_in_dicom_are_evaluated_by_name(root, tmp_path, capsys):
     predictions = tmp_path / "predictions"
     shutil.copytree(root / "labels", predictions)
-    # Of case b the answer of a: there, liver and spleen are the other way round.
-    shutil.copy(root / "labels/a.dcm", predictions / "b.dcm")
+    # Of case b liver and spleen are the other way round.
+    save_object(root / "images/b", predictions / "b.dcm", write_seg, ("Liver", "spleen"), blocks())
     arguments = ["evaluate", str(predictions), "--data", str(root), "--json"]
     assert run([*arguments, "-o", str(tmp_path / "out")]) == 0
     document = json.loads(capsys.readouterr().out)

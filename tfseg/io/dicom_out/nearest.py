@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 
 from tfseg.geometry import Affine
 
+Planes = Callable[[NDArray[np.float64]], NDArray[np.intp]]
 _ROUNDING = 1e-4  # of a voxel: where the grids agree, an index is a whole number but for this
 
 
@@ -17,7 +19,7 @@ def nearest(
     affine: Affine,
     target: Affine,
     shape: tuple[int, int, int],
-    planes: NDArray[np.intp] | None = None,
+    planes: Planes | None = None,
 ) -> NDArray[Any]:
     """Return ``array`` on another grid; voxels outside of it are 0.
 
@@ -26,25 +28,31 @@ def nearest(
         affine: of ``array``, voxel index to LPS mm.
         target: affine of the grid to fill.
         shape: (z, y, x) of the grid to fill.
-        planes: which plane of ``array`` each slice of its grid takes; ``None`` for each its own.
+        planes: tells which plane of ``array`` is at an index along its first axis, -1 for none;
+            by default the nearest.
     """
-    slices = np.arange(len(array)) if planes is None else planes
-    size = (len(slices), *array.shape[1:3])
+    level_of = planes or (lambda index: _within(_whole(index), len(array)))
     result = np.zeros((*shape, *array.shape[3:]), array.dtype)
     index = np.linalg.inv(affine) @ target  # index in shape -> index in array
     axes = _axes_between(index[:3, :3], shape)
     if axes is not None:
-        _fill_by_axis(array, slices, index, axes, result)
+        _fill_by_axis(array, level_of, index, axes, result)
         return result
     y, x = np.meshgrid(np.arange(shape[1]), np.arange(shape[2]), indexing="ij")
     for z in range(shape[0]):  # one plane at a time bounds the memory
-        place = [_whole(row[0] * z + row[1] * y + row[2] * x + row[3]) for row in index[:3]]
-        inside = np.logical_and.reduce(
-            [(one >= 0) & (one < most) for one, most in zip(place, size, strict=True)]
+        height, down, right = (row[0] * z + row[1] * y + row[2] * x + row[3] for row in index[:3])
+        place = (
+            level_of(height),
+            _within(_whole(down), array.shape[1]),
+            _within(_whole(right), array.shape[2]),
         )
-        level, row, column = (one[inside] for one in place)
-        result[z][inside] = array[slices[level], row, column]
+        inside = np.minimum.reduce(place) >= 0
+        result[z][inside] = array[tuple(one[inside] for one in place)]
     return result
+
+
+def _within(index: NDArray[np.intp], size: int) -> NDArray[np.intp]:
+    return np.where(index < size, index, -1)
 
 
 def _whole(index: NDArray[np.float64]) -> NDArray[np.intp]:
@@ -64,19 +72,18 @@ def _axes_between(
 
 def _fill_by_axis(
     array: NDArray[Any],
-    slices: NDArray[np.intp],
+    level_of: Planes,
     index: Affine,
     axes: NDArray[np.intp],
     result: NDArray[Any],
 ) -> None:
-    size = (len(slices), *array.shape[1:3])
     chosen: list[NDArray[np.intp]] = []
     kept: list[NDArray[np.intp]] = [np.empty(0, np.intp)] * 3
     for own, other in enumerate(axes.tolist()):
-        place = _whole(index[own, other] * np.arange(result.shape[other]) + index[own, 3])
-        inside = np.flatnonzero((place >= 0) & (place < size[own]))
+        along = index[own, other] * np.arange(result.shape[other]) + index[own, 3]
+        place = level_of(along) if own == 0 else _within(_whole(along), array.shape[own])
+        inside = np.flatnonzero(place >= 0)
         kept[other] = inside
         chosen.append(place[inside])
-    chosen[0] = slices[chosen[0]]
     order = (*np.argsort(axes).tolist(), *range(3, array.ndim))
     result[np.ix_(*kept)] = array[np.ix_(*chosen)].transpose(order)

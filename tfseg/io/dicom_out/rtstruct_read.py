@@ -22,6 +22,13 @@ from tfseg.errors import DataError
 from tfseg.io.dicom import opened
 from tfseg.io.dicom.damage import damage, lenient, reason
 from tfseg.io.dicom.frames import FURTHEST_MM
+from tfseg.io.dicom_out.belonging import (
+    Identity,
+    belonging,
+    frame_of,
+    image_header,
+    references_of,
+)
 from tfseg.io.dicom_out.one_file import one_file
 from tfseg.io.dicom_out.rtstruct import STORAGE
 from tfseg.io.dicom_out.solid import Slabs, Stack, slabs_of, smallest_step, stack_of, voxels
@@ -50,12 +57,14 @@ class _Structure:
         name: ROI Name on one line.
         contours: closed ones, (n, 3) in LPS mm each.
         step_mm: distance of the planes, where the file states it.
+        frame: FrameOfReferenceUID that it is drawn in; empty where the file does not say.
     """
 
     number: int
     name: str
     contours: tuple[NDArray[np.float64], ...]
     step_mm: float | None
+    frame: str
 
 
 @dataclass(frozen=True)
@@ -69,7 +78,11 @@ class _Solid:
 
 
 def read_rtstruct(
-    path: str | os.PathLike[str], grid: Volume, *, names: Sequence[str] | None = None
+    path: str | os.PathLike[str],
+    grid: Volume,
+    *,
+    names: Sequence[str] | None = None,
+    image: str | os.PathLike[str] | None = None,
 ) -> tuple[Volume, dict[int, str], tuple[str, ...]]:
     """Read structures as a label map.
 
@@ -83,6 +96,8 @@ def read_rtstruct(
         names: structures to read, case and blanks at the ends aside; they become the values 1,
             2, ... in this order. Without it all are read and the values are the ROI numbers,
             or 1, 2, ... in the file's order where these are no unique numbers to 65535.
+        image: where the image was read from. If that is DICOM, both are compared: patient,
+            frame of reference, and which series the structures refer to.
 
     Returns:
         The label map (unsigned, 0 outside), the name of each value, and remarks: sentences on
@@ -94,7 +109,14 @@ def read_rtstruct(
     """
     path = Path(path)
     remarks: list[str] = []
-    chosen = _chosen(_parsed(path, remarks), names, path, remarks)
+    parsed, refers = _parsed(path, remarks)
+    chosen = _chosen(parsed, names, path, remarks)
+    header = image_header(image)
+    for frame, own in refers.items():
+        those = [one.name for one, _ in chosen if one.frame == frame]
+        what = "structure set" if len(refers) == 1 else f"structure {', '.join(those[:5])}"
+        if those:
+            remarks += belonging(path, what, header, own)
     solids = _solids(chosen, grid, path, remarks)
     highest = max((value for _, value in chosen), default=0)
     array = np.zeros(grid.shape, np.uint8 if highest <= 255 else np.uint16)
@@ -108,15 +130,18 @@ def read_rtstruct(
     return grid.with_array(array), {value: one.name for one, value in chosen}, tuple(remarks)
 
 
-def _parsed(path: Path, remarks: list[str]) -> list[_Structure]:
-    """Read the file."""
+def _parsed(path: Path, remarks: list[str]) -> tuple[list[_Structure], dict[str, Identity]]:
+    """Read the file: structures, and for each frame of reference what it refers to."""
     with opened(path) as place, lenient():
         file = one_file(place, path, "RTSTRUCT")
         size = file.stat().st_size
         if size > _MOST_BYTES:
             raise DataError(f"{path}: an RTSTRUCT has at most {_MOST_BYTES} bytes; got {size}.")
         try:
-            return _structures(_dataset(file, path), path, remarks)
+            dataset = _dataset(file, path)
+            found = _structures(dataset, path, remarks)
+            frames = dict.fromkeys(one.frame for one in found)
+            return found, {frame: references_of(dataset, frame) for frame in frames}
         except DataError:
             raise
         except damage() as error:
@@ -146,7 +171,7 @@ def _structures(dataset: Dataset, path: Path, remarks: list[str]) -> list[_Struc
     drawn: dict[int, list[Any]] = {}
     for item in dataset.get("ROIContourSequence") or []:
         drawn.setdefault(int(item.ReferencedROINumber), []).append(item)
-    found, points = [], 0
+    found, points, usual = [], 0, frame_of(dataset)
     for roi in rois:
         number = int(roi.ROINumber)
         name = text(str(roi.get("ROIName") or "")) or f"ROI {number}"
@@ -156,7 +181,8 @@ def _structures(dataset: Dataset, path: Path, remarks: list[str]) -> list[_Struc
         if points > _MOST_POINTS:
             raise DataError(f"{path}: an RTSTRUCT has at most {_MOST_POINTS} points; got more.")
         remarks += [f"{name}: {one}" for one in said]
-        found.append(_Structure(number, name, contours, _stated_step(items)))
+        frame = str(roi.get("ReferencedFrameOfReferenceUID") or usual).strip()
+        found.append(_Structure(number, name, contours, _stated_step(items), frame))
     return found
 
 

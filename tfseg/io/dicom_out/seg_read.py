@@ -1,8 +1,7 @@
 """Read a DICOM Segmentation as a label map on the grid of an image (PS3.3 A.51, C.8.20).
 
-The frames become one stack, regular along the line of their positions (sheared where slices are
-tilted), and every voxel of the image takes the nearest of it. Frames may be missing: writers
-leave out those without a label.
+Every voxel of the image whose centre lies in the slab of a frame (see :mod:`.seg_stack`) takes
+the nearest pixel of it. Frames may be missing: writers leave out those without a label.
 """
 
 from __future__ import annotations
@@ -19,9 +18,10 @@ from tfseg.errors import DataError
 from tfseg.io.dicom import opened
 from tfseg.io.dicom.damage import damage, lenient, reason
 from tfseg.io.dicom.frames import FURTHEST_MM
+from tfseg.io.dicom_out.belonging import belonging, frame_of, image_header, references_of
 from tfseg.io.dicom_out.nearest import nearest
 from tfseg.io.dicom_out.one_file import one_file
-from tfseg.io.dicom_out.seg_stack import SegFrame, Stack, lay
+from tfseg.io.dicom_out.seg_stack import SegFrame, Stack, flat, lay, on_grid
 from tfseg.io.dicom_out.stamp import text
 from tfseg.volume import Volume
 
@@ -35,7 +35,11 @@ _ALWAYS_ALLOWED = 1 << 24
 
 
 def read_seg(
-    path: str | os.PathLike[str], grid: Volume, *, names: Sequence[str] | None = None
+    path: str | os.PathLike[str],
+    grid: Volume,
+    *,
+    names: Sequence[str] | None = None,
+    image: str | os.PathLike[str] | None = None,
 ) -> tuple[Volume, dict[int, str], tuple[str, ...]]:
     """Read a Segmentation onto the grid of an image.
 
@@ -47,6 +51,8 @@ def read_seg(
         grid: the image, or anything on its grid.
         names: segments to read, case and blanks at the ends aside; they become the values 1, 2,
             ... in this order. Without it all are read and the values are the segment numbers.
+        image: where the image was read from. If that is DICOM, both are compared: patient,
+            frame of reference, and which series the Segmentation refers to.
 
     Returns:
         The label map (z, y, x) uint8, or uint16 beyond 255; the name of each value; and
@@ -59,7 +65,7 @@ def read_seg(
     path = Path(path)
     with opened(path) as place, lenient():
         try:
-            return _read(path, one_file(place, path, "SEG"), grid, names)
+            return _read(path, one_file(place, path, "SEG"), grid, names, image)
         except DataError:
             raise
         except damage() as error:
@@ -77,7 +83,11 @@ def segment_names(dataset: Dataset) -> dict[int, str]:
 
 
 def _read(
-    path: Path, file: Path, grid: Volume, names: Sequence[str] | None
+    path: Path,
+    file: Path,
+    grid: Volume,
+    names: Sequence[str] | None,
+    image: str | os.PathLike[str] | None,
 ) -> tuple[Volume, dict[int, str], tuple[str, ...]]:
     import pydicom
 
@@ -94,33 +104,69 @@ def _read(
     remarks: list[str] = []
     if half > 1:
         remarks.append("fractions of at least a half count as the segment")
+    header = image_header(image)
+    remarks += belonging(path, "Segmentation", header, references_of(dataset, frame_of(dataset)))
     if frames[0].position is None:
         if grid.shape != (1, dataset.Rows, dataset.Columns):
             raise DataError(
                 f"{path}: frames without a position belong on one picture of their size, "
                 f"{dataset.Rows} x {dataset.Columns}; the image is {grid.shape}."
             )
-        stack = Stack(np.zeros(len(frames), np.intp), 1, grid.affine, None)
+        layers: dict[float | None, list[int]] = {None: list(range(len(frames)))}
     else:
-        stack = lay(path, frames, grid.affine)
-        remarks += stack.remarks
-    labels, overlap = _merged(path, dataset, frames, stack, values, half)
+        layers = {}
+        for index, frame in enumerate(frames):
+            layers.setdefault(frame.stated_mm, []).append(index)
+    result = np.zeros(grid.shape, np.uint16 if max(values.values(), default=0) > 255 else np.uint8)
+    overlap, lost, drawn, aside = 0, 0, 0, False
+    for indices in layers.values():  # frames of one thickness
+        one = [frames[index] for index in indices]
+        if one[0].position is None:
+            stack = flat(len(one), grid.affine)
+        else:
+            stack = lay(path, one, grid.affine, header.thickness_mm if header else None)
+            aside |= not on_grid(stack, grid.affine, grid.shape)
+        remarks += [said for said in stack.remarks if said not in remarks]
+        labels, twice = _merged(path, dataset, frames, indices, stack, values, half)
+        used = labels.reshape(len(labels), -1).any(axis=1)
+        shown = stack.shown(grid.affine, grid.shape)
+        drawn += int(used.sum())
+        lost += 0 if shown is None else int((used & ~shown).sum())
+        overlap += twice + _lay_over(
+            result, nearest(labels, stack.affine, grid.affine, grid.shape, stack.planes)
+        )
     if overlap:
         remarks.append(
             f"segments overlap in {overlap} voxels: the "
             f"{'one with the higher fraction' if half > 1 else 'smaller one'} is kept"
         )
-    if stack.planes is None:
-        result = nearest(labels[:-1], stack.affine, grid.affine, grid.shape)
-    else:  # the last plane is empty, for slices that no frame shows
-        result = nearest(labels, stack.affine, grid.affine, grid.shape, stack.planes)
-    if labels.any() and not result.any():
+    if drawn and not result.any():
         origin = ", ".join(f"{number:.1f}" for number in grid.origin_mm)
         raise DataError(
             f"{path}: a segment must lie within the image of {grid.shape} voxels from ({origin}) "
-            "mm; none does. The Segmentation belongs to another image."
+            f"mm; none does. The {drawn} planes lie beside it or between its slices: the "
+            "Segmentation belongs to another image."
+        )
+    if lost:
+        remarks.append(
+            f"{lost} of {drawn} planes show nowhere: they lie outside the image or between its "
+            "slices"
+        )
+    if aside:
+        remarks.append(
+            "its pixels are on another grid than the image's: each voxel takes the nearest"
         )
     return grid.with_array(result), kept, tuple(remarks)
+
+
+def _lay_over(result: NDArray[Any], layer: NDArray[Any]) -> int:
+    """Draw a layer into the result, the smaller label on top; return how many voxels overlap."""
+    both = (result > 0) & (layer > 0) & (result != layer)
+    sizes = np.bincount(result.ravel(), minlength=1 << 16)
+    sizes += np.bincount(layer.ravel(), minlength=1 << 16)
+    taken = (layer > 0) & ~(both & (sizes[layer] > sizes[result]))
+    result[taken] = layer[taken]
+    return int(np.count_nonzero(both))
 
 
 def _values(
@@ -213,24 +259,24 @@ def _merged(
     path: Path,
     dataset: Dataset,
     frames: list[SegFrame],
+    indices: list[int],
     stack: Stack,
     values: dict[int, int],
     half: int,
 ) -> tuple[NDArray[Any], int]:
-    """Return the planes' label map, an empty plane at the end, and how many voxels overlap."""
+    """Return the planes' label map and how many voxels overlap."""
     table = np.zeros(1 << 16, np.uint16 if max(values.values(), default=0) > 255 else np.uint8)
     for number, value in values.items():
         table[number] = value
+    where = dict(zip(indices, stack.where.tolist(), strict=True))
     drawn = [
-        index
-        for index, frame in enumerate(frames)
-        if frame.segment == 0 or table[frame.segment] > 0
+        index for index in indices if frames[index].segment == 0 or table[frames[index].segment] > 0
     ]
     order = sorted(drawn, key=lambda index: int(table[frames[index].segment]))
-    labels, overlap, sizes = _draw(path, dataset, frames, stack, table, half, order)
+    labels, overlap, sizes = _draw(path, dataset, frames, where, stack.count, table, half, order)
     if overlap:  # once more, the smaller on top
         order = sorted(order, key=lambda index: -int(sizes[table[frames[index].segment]]))
-        labels, overlap, _ = _draw(path, dataset, frames, stack, table, half, order)
+        labels, overlap, _ = _draw(path, dataset, frames, where, stack.count, table, half, order)
     return labels, overlap
 
 
@@ -238,13 +284,14 @@ def _draw(
     path: Path,
     dataset: Dataset,
     frames: list[SegFrame],
-    stack: Stack,
+    where: dict[int, int],
+    planes: int,
     table: NDArray[Any],
     half: int,
     order: list[int],
 ) -> tuple[NDArray[Any], int, NDArray[np.intp]]:
     """Draw frames in an order, later ones on top; return also each value's number of pixels."""
-    shape = (stack.count + 1, int(dataset.Rows), int(dataset.Columns))
+    shape = (planes, int(dataset.Rows), int(dataset.Columns))
     labels = np.zeros(shape, table.dtype)
     best = np.zeros(shape, np.uint8) if half > 1 else None
     sizes = np.zeros(1 << 16, np.intp)
@@ -252,7 +299,7 @@ def _draw(
     for index, pixels in _pixels(dataset, order):
         if pixels.shape != shape[1:]:
             raise DataError(f"{path}: frames must be {shape[1:]} gray pixels; got {pixels.shape}.")
-        plane, segment = labels[stack.where[index]], frames[index].segment
+        plane, segment = labels[where[index]], frames[index].segment
         inside = pixels > 0 if segment == 0 else pixels >= half
         value = table[pixels] if segment == 0 else np.broadcast_to(table[segment], pixels.shape)
         inside &= value > 0
@@ -260,7 +307,7 @@ def _draw(
         before = plane[inside]
         overlap += int(np.count_nonzero((before > 0) & (before != value[inside])))
         if best is not None:
-            most = best[stack.where[index]]
+            most = best[where[index]]
             inside &= pixels >= most
             most[inside] = pixels[inside]
         plane[inside] = value[inside]

@@ -1,11 +1,15 @@
 """Frames of a Segmentation laid into one stack.
 
-Frames may be missing, since writers leave out those without a segment; several lie at one place,
-one a segment; slices may be tilted (the stack is sheared then) or unevenly spaced.
+Each frame stands for a slab of the body. It is as thick as the file says: SliceThickness, or
+SpacingBetweenSlices where slices follow each other with small gaps or overlap (PS3.3
+C.7.6.16.2.1). Never does it reach as far as the next frame only because that is the next:
+writers leave out frames without a segment. Several frames lie at one place, one a segment;
+slices may be tilted (the stack is sheared then) or unevenly spaced.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,8 +21,12 @@ from tfseg.geometry import Affine
 from tfseg.io.dicom.steps import SAME_PLACE_MM, STEP_TOLERANCE
 
 _SAME_DIRECTION = 1e-3  # of a cosine
-_MOST_ADDED = 4  # times the planes there are, where their spacing is uneven
-_MOST_GAPS = 10_000  # slices without a frame
+_SAME_PLACE = 0.01  # of the thickness: positions are rounded
+_GAP = 0.5  # of the thickness: slices this far apart are taken to follow each other
+_OVERLAP = 0.2  # of the thickness: planes nearer than this are rounded, not overlapping
+_TIE = 0.01  # of the thickness: centres on the border of two slabs belong to the upper one
+_OFF_GRID = 0.05  # of a voxel
+_THICK = 1.5  # slices of the image: more is worth a remark
 
 _Vector = NDArray[np.float64]
 
@@ -43,6 +51,14 @@ class SegFrame:
     thickness_mm: float | None
     segment: int
 
+    @property
+    def stated_mm(self) -> float | None:
+        """How thick a slab it stands for, as the file has it; ``None`` where it does not say."""
+        step, thickness = self.step_mm, self.thickness_mm
+        if step is not None and (thickness is None or step <= (1 + _GAP) * thickness):
+            return step
+        return thickness
+
 
 @dataclass(frozen=True)
 class Stack:
@@ -50,27 +66,58 @@ class Stack:
 
     Attributes:
         where: the plane of each frame; planes are numbered along the normal.
-        count: number of planes.
-        affine: of the regular stack, (slice, row, column) to LPS mm.
-        planes: which plane each slice of the regular stack takes, -1 for none; ``None`` where
-            planes and slices are the same.
+        levels: (planes,) mm along the normal from the first plane.
+        low, high: (planes,) mm, where the slab of each begins and ends.
+        affine: (mm along the normal, row, column) to LPS mm.
         remarks: what a person should know.
     """
 
     where: NDArray[np.intp]
-    count: int
+    levels: _Vector
+    low: _Vector
+    high: _Vector
     affine: Affine
-    planes: NDArray[np.intp] | None
     remarks: tuple[str, ...] = ()
 
+    @property
+    def count(self) -> int:
+        """Number of planes."""
+        return len(self.levels)
 
-def lay(path: Path, frames: list[SegFrame], image: Affine) -> Stack:
-    """Lay frames into a stack.
+    def planes(self, heights: _Vector) -> NDArray[np.intp]:
+        """Return in which plane's slab each height (mm) lies, -1 for none."""
+        raised = heights + _TIE * float((self.high - self.low).min())
+        plane = np.searchsorted(self.low, raised, "right") - 1
+        return np.where((plane >= 0) & (raised < self.high[plane]), plane, -1)
+
+    def shown(self, image: Affine, shape: tuple[int, int, int]) -> NDArray[np.bool_] | None:
+        """Tell which planes some slice of an image lies in; ``None`` if it is oblique to them."""
+        row = (np.linalg.inv(self.affine) @ image)[0]
+        axis = int(np.argmax(np.abs(row[:3])))
+        others = np.abs(np.delete(row[:3] * shape, axis)).sum()
+        if others > _TIE * float((self.high - self.low).min()):
+            return None
+        hit = self.planes(row[axis] * np.arange(shape[axis]) + row[3])
+        return np.isin(np.arange(self.count), hit)
+
+
+def flat(frames: int, image: Affine) -> Stack:
+    """Return the stack of frames that are pictures of one slice, without a place of their own."""
+    half = np.array([0.5])
+    return Stack(np.zeros(frames, np.intp), np.zeros(1), -half, half, image)
+
+
+def lay(
+    path: Path, frames: Sequence[SegFrame], image: Affine, image_mm: float | None = None
+) -> Stack:
+    """Lay frames of one thickness into a stack.
 
     Args:
         path: the file, for messages.
         frames: in any order, several at one place.
-        image: affine of the image they belong to: a lone plane is no thicker than its slices.
+        image: affine of the image they belong to.
+        image_mm: SliceThickness of the image, where it is known. Frames of that thickness are
+            the image's slices, which may overlap.
 
     Raises:
         DataError: a frame without a place, several orientations or spacings, or positions that
@@ -104,14 +151,13 @@ def lay(path: Path, frames: list[SegFrame], image: Affine) -> Stack:
     positions = np.array([frame.position for frame in frames])
     heights = positions @ normal
     order = np.argsort(heights, kind="stable")
-    new = np.r_[False, np.diff(heights[order]) > SAME_PLACE_MM]
+    slice_mm = float(np.abs(normal @ image[:3, :3]).max())
+    same_mm = max(SAME_PLACE_MM, _SAME_PLACE * (first.stated_mm or slice_mm))
+    new = np.r_[False, np.diff(heights[order]) > same_mm]
     where = np.empty(len(frames), np.intp)
     where[order] = np.cumsum(new)
     chosen = order[np.r_[0, np.flatnonzero(new)]]
     places, levels = positions[chosen], heights[chosen] - heights[chosen[0]]
-    affine = np.eye(4)
-    affine[:3, 1], affine[:3, 2] = column * first.spacing[0], row * first.spacing[1]
-    affine[:3, 3] = places[0]
     whole = places[-1] - places[0]
     share = (heights - heights[chosen[0]]) / (levels[-1] or 1.0)
     stray = np.linalg.norm(positions - places[0] - share[:, np.newaxis] * whole, axis=1).max()
@@ -119,42 +165,81 @@ def lay(path: Path, frames: list[SegFrame], image: Affine) -> Stack:
         raise DataError(
             f"{path}: the positions of the frames must lie on one line; one is {stray:.3g} mm away."
         )
-    if len(levels) == 1:
-        slices_mm = float(np.abs(normal @ image[:3, :3]).max())
-        step = first.step_mm or min(first.thickness_mm or slices_mm, slices_mm)
-        affine[:3, 0] = normal * step
-        return Stack(where, 1, affine, None)
-    count, planes, said = _regular(levels, first.step_mm)
-    affine[:3, 0] = whole / (count - 1)
-    return Stack(where, len(levels), affine, planes, said)
+    affine = np.eye(4)
+    affine[:3, 0] = normal if len(levels) == 1 else whole / levels[-1]
+    affine[:3, 1], affine[:3, 2] = column * first.spacing[0], row * first.spacing[1]
+    affine[:3, 3] = places[0]
+    thickness, said = _thickness(first, np.diff(levels), slice_mm, image_mm)
+    reach = np.minimum(np.diff(levels), thickness) / 2
+    adjoining = np.diff(levels) <= (1 + _GAP) * thickness  # also those a little further apart
+    reach[adjoining] = np.diff(levels)[adjoining] / 2
+    low = levels - np.r_[thickness / 2, reach]
+    high = levels + np.r_[reach, thickness / 2]
+    return Stack(where, levels, low, high, affine, (*said, *_uneven(np.diff(levels), thickness)))
 
 
-def _regular(
-    levels: _Vector, said_mm: float | None
-) -> tuple[int, NDArray[np.intp] | None, tuple[str, ...]]:
-    """Return how many slices a regular stack has, and which plane each takes, -1 for none."""
-    steps = np.diff(levels)
-    for step in (said_mm, float(steps.min())):
-        if step is None:
-            continue
-        share = steps / step
-        whole = np.rint(share)
-        if (whole < 1).any() or (np.abs(share - whole) > STEP_TOLERANCE * whole).any():
-            continue
-        if whole.sum() > _MOST_GAPS + len(levels):
-            break
-        index = np.r_[0, np.cumsum(whole)].astype(np.intp)
-        if index[-1] == len(levels) - 1:
-            return len(levels), None, ()
-        planes = np.full(index[-1] + 1, -1, np.intp)
-        planes[index] = np.arange(len(levels))
-        return len(planes), planes, ()
-    least = max(float(steps.min()), float(levels[-1]) / (_MOST_ADDED * len(levels)))
-    count = max(2, round(float(levels[-1]) / least) + 1)
-    grid = np.linspace(0, levels[-1], count)
-    planes = np.searchsorted((levels[1:] + levels[:-1]) / 2, grid).astype(np.intp)
-    said = (
+def _thickness(
+    frame: SegFrame, steps: _Vector, slice_mm: float, image_mm: float | None
+) -> tuple[float, tuple[str, ...]]:
+    """Return how thick the slab of a frame is where no other is near, and remarks."""
+    stated = frame.stated_mm
+    if stated is None:
+        regular = len(steps) > 1 and _are_multiples(steps, float(steps.min()))
+        common = regular and 2 * np.count_nonzero(steps < 1.1 * steps.min()) >= len(steps)
+        thickness = float(steps.min()) if common else slice_mm
+        return thickness, (
+            f"the file does not say how thick frames are: each stands for {thickness:.4g} mm",
+        )
+    near = steps[steps > _OVERLAP * stated]
+    thickness = min(stated, float(near.min())) if len(near) else stated
+    if frame.thickness_mm == stated and len(near) and stated < near.min() <= (1 + _GAP) * stated:
+        thickness = float(near.min())  # slices with small gaps between them
+    if thickness < stated / _THICK:
+        return thickness, (
+            f"frames of {stated:.4g} mm are {thickness:.4g} mm apart: each stands for that",
+        )
+    if image_mm is not None and abs(image_mm - stated) <= STEP_TOLERANCE * stated:
+        thickness = min(thickness, slice_mm)
+    if thickness > _THICK * slice_mm:
+        return thickness, (
+            f"each frame stands for {thickness:.4g} mm, as the file says; the image's slices are "
+            f"{slice_mm:.4g} mm apart",
+        )
+    return thickness, ()
+
+
+def _are_multiples(steps: _Vector, step: float) -> bool:
+    share = steps / step
+    return bool((np.abs(share - np.rint(share)) <= STEP_TOLERANCE * share).all())
+
+
+def _uneven(steps: _Vector, thickness: float) -> tuple[str, ...]:
+    """Say that planes that follow each other do so at different distances."""
+    some = steps[steps <= 2 * thickness]
+    if not len(some) or _are_multiples(steps, float(steps.min())):
+        return ()
+    return (
         f"frames are unevenly spaced, by {steps.min():.4g} to {steps.max():.4g} mm: each place "
-        "takes the nearest"
+        "takes the nearest that reaches it",
     )
-    return count, planes, (said,)
+
+
+def on_grid(stack: Stack, image: Affine, shape: tuple[int, int, int]) -> bool:
+    """Tell whether every pixel of the frames has a voxel of the image at its own place."""
+    index = np.linalg.inv(stack.affine) @ image
+    axes = np.argmax(np.abs(index[:3, :3]), axis=1)
+    if len(set(axes.tolist())) < 3:
+        return False
+    off = np.abs(index[:3, :3])
+    off[np.arange(3), axes] -= [off[0, axes[0]], 1, 1]
+    unit = np.array([float((stack.high - stack.low).min()), 1, 1])
+    strays = (np.abs(off) * shape).sum(axis=1) / unit
+    shift = np.abs(index[1:3, 3] - np.rint(index[1:3, 3]))
+    slices = index[0, axes[0]] * np.arange(shape[axes[0]]) + index[0, 3]
+    apart = np.abs(slices[:, np.newaxis] - stack.levels).min(axis=0) / abs(index[0, axes[0]])
+    within = (stack.levels > slices.min()) & (stack.levels < slices.max())
+    return bool(
+        (strays <= _OFF_GRID).all()
+        and (shift <= _OFF_GRID).all()
+        and (apart[within] <= _OFF_GRID).all()
+    )

@@ -147,7 +147,7 @@ def test_what_others_wrote_is_read_as_pydicom_has_it(real_data: Path, name):
 
 
 @pytest.mark.parametrize("thickness", [1, 3, 9, None])
-def test_a_lone_plane_fills_its_own_slice_only(write_scan, tmp_path, about, stamp, thickness):
+def test_a_lone_plane_is_as_thick_as_it_says(write_scan, tmp_path, about, stamp, thickness):
     folder = write_scan()  # 4 mm apart
     scan = read_volume(folder)
     array = np.zeros(scan.shape, np.uint8)
@@ -161,6 +161,23 @@ def test_a_lone_plane_fills_its_own_slice_only(write_scan, tmp_path, about, stam
         measures.SliceThickness = thickness
 
     back, _, _ = read_seg(changed(path, say_thickness_alone), scan)
+    if thickness == 9:
+        array[[1, 3]] = array[2]
+    np.testing.assert_array_equal(back.array, array)
+
+
+def test_slices_that_overlap_are_those_of_the_image(write_scan, tmp_path, about, stamp):
+    folder = write_scan(SliceThickness=8, step_mm=4.0)
+    scan = read_volume(folder)
+    array = np.zeros(scan.shape, np.uint8)
+    array[[1, 3], 1:4, 2:6] = 1
+    path = tmp_path / "seg.dcm"
+    write_seg(scan.with_array(array), read_source(folder), path, about, stamp)
+
+    def say_thickness_alone(dataset):
+        del dataset.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].SpacingBetweenSlices
+
+    back, _, _ = read_seg(changed(path, say_thickness_alone), scan, image=folder)
     np.testing.assert_array_equal(back.array, array)
 
 
