@@ -139,6 +139,12 @@ def twice(name: str, *values: Any) -> Callable[[int], dict[str, Any]]:
         (twice("ComplexImageComponent", "MAGNITUDE", "PHASE"),
          "component MAGNITUDE|component PHASE"),
         (twice("SeriesDescription", "before", "later"), "description"),
+        (twice("PatientPosition", "HFP", "HFS"), "patient position HFP|patient position HFS"),
+        (twice("SequenceName", "ep_b0", "ep_b1000#1"), "sequence ep_b0|sequence ep_b1000#1"),
+        (twice("ScanOptions", None, "FS"), "scan options none|scan options FS"),
+        (twice("CorrectedImage", ["ATTN", "DECY"], "DECY"),
+         "corrections ATTN/DECY|corrections DECY"),
+        (twice("AcquisitionTime", "235959", "000010"), "time"),
         # A time of its own in every slice; the hours after midnight follow those before it.
         (lambda i: {"InstanceNumber": 1 + i % 6, "AcquisitionTime": f"1011{i:02d}"}, "time"),
         (lambda i: {"InstanceNumber": 1 + i % 6,
@@ -348,6 +354,18 @@ def test_diffusion_and_its_map_in_one_series(write_series: Write) -> None:
         "MR 1 (image type ADC)": SECOND,
         "MR 1 (image type DIFFUSION)": FIRST,
     }
+
+
+@pytest.mark.parametrize(
+    ("numbers", "said"), [(lambda i: 1 + i // 6, ""), (lambda i: 1 + i % 2, "2 acquisitions lie")]
+)
+def test_acquisitions_that_lie_between_each_other(
+    write_series: Write, numbers: Callable[[int], int], said: str
+) -> None:
+    folder = write_series(ARRAY, each=lambda i: {"AcquisitionNumber": numbers(i)})[0].parent
+    assert volumes(folder) == {"CT 1": list(range(12))}
+    assert said in cautions(folder)
+    assert bool(said) == bool(cautions(folder))
 
 
 def test_kernels_that_share_no_place_are_said(write_series: Write) -> None:

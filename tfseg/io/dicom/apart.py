@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tfseg.io.dicom.copies import same_pixels
-from tfseg.io.dicom.order import rounds
+from tfseg.io.dicom.order import in_sequence, rounds
 from tfseg.io.dicom.stack import Stack
 from tfseg.io.dicom.steps import SAME_PLACE_MM, irregular, usual_step
 from tfseg.io.dicom.traits import TRAITS, label, mixed, sort_key, value_text
@@ -97,8 +98,11 @@ def _part(stack: Stack, traits: tuple[str, ...]) -> list[Stack]:
 def _groups(stack: Stack, trait: str) -> dict[object, list[int]]:
     """Return the slices of each value of a trait, values in order."""
     found: dict[object, list[int]] = {}
-    for index, frame in enumerate(stack.frames):
-        found.setdefault(frame.traits.get(trait), []).append(index)
+    values = [frame.traits.get(trait) for frame in stack.frames]
+    if trait in {"acquired", "content"}:
+        values = in_sequence(values)
+    for index, value in enumerate(values):
+        found.setdefault(value, []).append(index)
     return dict(sorted(found.items(), key=lambda item: sort_key(item[0])))
 
 
@@ -164,6 +168,12 @@ def _interleaved(stack: Stack) -> tuple[Stack, ...]:
             if found := _between(stack, along, trait, groups):
                 return found
     differ = mixed([frame.traits for frame in stack.frames])
+    numbers = _groups(stack, "acquisition")
+    if 1 < len(numbers) <= len(along) / 2 and _overlap(
+        [along[group] for group in numbers.values()]
+    ):
+        differ = (*differ, f"slices of {len(numbers)} acquisitions lie between each other, evenly: "
+                  "taken as one volume")  # fmt: skip
     return (replace(stack, decisions=(*stack.decisions, *differ),
                     cautions=(*stack.cautions, *differ)),)  # fmt: skip
 
@@ -186,6 +196,12 @@ def _between(
     )
     return (stack.part(most, "", said, guessed=True),
             stack.part(others, f"other {trait}").refused(reason))  # fmt: skip
+
+
+def _overlap(groups: list[NDArray[np.float64]]) -> bool:
+    """Whether one group of places begins before another ends."""
+    ends = sorted((float(group.min()), float(group.max())) for group in groups)
+    return any(after[0] < before[1] for before, after in pairwise(ends))
 
 
 def _uneven(along: NDArray[np.float64]) -> bool:

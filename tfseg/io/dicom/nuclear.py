@@ -55,6 +55,11 @@ def slices(header: Header, dataset: Any) -> tuple[Frame, ...]:
         orientation = detector.get("ImageOrientationPatient") or dataset.get(
             "ImageOrientationPatient"
         )
+        if position and orientation and spacing and not step and header.modality == "NM":
+            raise DataError(
+                f"{header.name} holds {header.frames} slices and needs SpacingBetweenSlices, their "
+                "distance; it has none. Export the reconstruction again."
+            )
         if not position or not orientation or not spacing or not step or header.modality != "NM":
             raise DataError(
                 f"{header.name} holds {header.frames} frames and nothing says where they lie "

@@ -34,8 +34,8 @@ def rounds(frames: Sequence[Frame], places: Sequence[int]) -> Rounds:
     for by, keys, guessed in (
         ("trigger time or phase", _trait(frames, "phase"), False),
         ("reference time", _trait(frames, "reference time"), False),
-        ("acquisition time", _clock(frames, "acquired"), False),
-        ("content time", _clock(frames, "content"), False),
+        ("acquisition time", _trait(frames, "acquired"), False),
+        ("content time", _trait(frames, "content"), False),
         ("number (InstanceNumber)", _numbers(frames), True),
     ):
         given = [key for key in keys if key is not None]
@@ -60,14 +60,16 @@ def _visited(
 
 def _trait(frames: Sequence[Frame], name: str) -> list[_Key]:
     values = [frame.traits.get(name) for frame in frames]
+    if name in {"acquired", "content"}:
+        values = in_sequence(values)
     return [tuple(map(float, value)) if isinstance(value, tuple) else None for value in values]
 
 
-def _clock(frames: Sequence[Frame], name: str) -> list[_Key]:
-    times = _trait(frames, name)
-    known = [time[0] for time in times if time]
+def in_sequence(times: Sequence[object]) -> list[object]:
+    """Return moments such that those after midnight follow those before it; all or none."""
+    known = [time[0] for time in times if isinstance(time, tuple)]
     if len(known) < len(times):
-        return [None] * len(times)
+        return list(times)
     return [(time,) for time in past_midnight(known)]
 
 

@@ -12,8 +12,9 @@ from tfseg.io.dicom.moments import seconds
 TRAITS = (
     "image type", "component", "echo", "inversion", "b", "direction", "energy window", "detector",
     "time", "phase", "rr interval", "time slot", "kernel", "acquisition", "stack", "flip angle",
-    "repetition", "kvp", "thickness", "contrast", "echo number", "label", "kind", "reference time",
-    "acquired", "content", "dimension", "description",
+    "repetition", "kvp", "thickness", "patient position", "corrections", "sequence", "scan options",
+    "contrast", "echo number", "label", "kind", "reference time", "acquired", "content",
+    "dimension", "description",
 )  # fmt: skip
 # Volumes are numbered by these: their values are moments, or text that may say anything.
 _NUMBERED = {
@@ -24,7 +25,10 @@ _NUMBERED = {
     "description": "description",
 }
 # One volume has one of these, or it may be two: see :func:`mixed`.
-_OF_A_VOLUME = ("image type", "component", "b", "energy window", "kernel", "kvp", "kind")
+_OF_A_VOLUME = (
+    "image type", "component", "b", "energy window", "time", "rr interval", "time slot", "kernel",
+    "kvp", "patient position", "corrections", "kind",
+)  # fmt: skip
 
 Traits = dict[str, object]
 
@@ -52,6 +56,10 @@ def traits_of(image_type: tuple[str, ...], elements: Elements) -> Traits:
         "repetition": elements.hint("RepetitionTime"),
         "kvp": elements.hint("KVP"),
         "thickness": elements.hint("SliceThickness"),
+        "patient position": elements.text("PatientPosition") or None,
+        "corrections": "/".join(sorted(elements.texts("CorrectedImage"))) or None,
+        "sequence": elements.text("SequenceName") or None,
+        "scan options": "/".join(elements.texts("ScanOptions")) or None,
         "contrast": elements.text("ContrastBolusAgent") or None,
         "kind": "/".join(image_type[:2]) or None,
         "reference time": elements.hint("FrameReferenceTime"),
