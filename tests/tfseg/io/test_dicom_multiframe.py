@@ -173,6 +173,17 @@ def test_what_tells_frames_at_one_place_apart(
     assert volumes(save(dataset, tmp_path)) == dict(zip(names, [FIRST, SECOND, THIRD], strict=True))
 
 
+def test_files_of_two_times(tmp_path: Path) -> None:
+    for number in range(3):
+        dataset = grouped(
+            ARRAY[6 * number : 6 * number + 6], lambda i: {}, 6,
+            AcquisitionDateTime=f"20200101{12 + number}0000", SOPInstanceUID=f"1.2.{number}",
+        )  # fmt: skip
+        dataset.save_as(tmp_path / f"{9 - number}", enforce_file_format=True)
+    assert volumes(tmp_path) == {"time 1": FIRST, "time 2": SECOND, "time 3": THIRD}
+    assert not dicom.split(dicom.scan_tree(tmp_path).series[0])[0].cautions
+
+
 def test_frames_that_nothing_tells_apart_are_a_guess(tmp_path: Path) -> None:
     path = save(grouped(ARRAY, lambda i: {}, 6), tmp_path)
     assert list(volumes(path)) == ["time 1", "time 2", "time 3"]

@@ -97,6 +97,15 @@ def test_b_0_once_and_b_1000_in_three_directions(write_series: Write) -> None:
         (0x19, "SIEMENS MR HEADER", 0x0C, "IS", [50, 800], ["b 50", "b 800"]),
         (0x43, "GEMS_PARM_01", 0x39, "IS", [[10**9 + 50, 8], [10**9 + 800, 8]], ["b 50", "b 800"]),
         (0x2001, "Philips Imaging DD 001", 0x03, "FL", [50.0, 800.0], ["b 50", "b 800"]),
+        (0x2001, "Philips Imaging DD 001", 0x08, "IS", [1, 2], ["time 1", "time 2"]),
+        (
+            0x2005,
+            "Philips MR Imaging DD 001",
+            0x11,
+            "CS",
+            ["M", "P"],
+            ["component M", "component P"],
+        ),
         (0x43, "GEMS_PARM_01", 0x2F, "SS", [0, 1], ["image type None/0", "image type None/1"]),
     ],
 )

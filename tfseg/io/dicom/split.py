@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 
@@ -118,7 +119,10 @@ def _about(what: str, text: str) -> str:
 
 def _expand(sheet: Frame) -> tuple[Frame, ...]:
     if sheet.header.has_groups or sheet.header.frames > 1:
-        return frames_of(sheet.header)
+        # What a frame does not say of itself, its file may say of all.
+        return tuple(
+            replace(frame, traits=sheet.traits | frame.traits) for frame in frames_of(sheet.header)
+        )
     if "MOSAIC" in sheet.header.image_type:
         return tiles_of(sheet)
     return (sheet,)
@@ -160,7 +164,16 @@ def _by_orientation(stack: Stack) -> tuple[Stack, ...]:
                               f"{_text(firsts[1].orientation)}."),)  # fmt: skip
     said = f"the series has {len(groups)} orientations, as localizers have: one volume each"
     names = _unique([_plane(first) for first in firsts])
-    return tuple(stack.part(group, name, said) for name, group in zip(names, groups, strict=True))
+    parts = [stack.part(group, name, said) for name, group in zip(names, groups, strict=True)]
+    return tuple(
+        part
+        if first.orientation is not None
+        else part.refused(
+            f"series {stack.series.name}: every slice needs ImagePositionPatient and "
+            f"ImageOrientationPatient, as others of the series have; {first.name} has none."
+        )
+        for part, first in zip(parts, firsts, strict=True)
+    )
 
 
 def _text(numbers: Iterable[float] | None) -> str:
