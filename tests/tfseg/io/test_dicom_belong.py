@@ -314,6 +314,21 @@ def test_pictures_among_the_slices_are_left_out(
     assert "among the images left out: 1" in caplog.text
 
 
+def test_pictures_of_several_kinds_among_the_slices(write_series: Write) -> None:
+    nowhere: dict[str, Any] = {"ImagePositionPatient": None, "ImageOrientationPatient": None}
+    folder = write_series(ARRAY)[0].parent
+    for name, more in (
+        ("a", {"SOPClassUID": SecondaryCaptureImageStorage}),
+        ("b", {"SamplesPerPixel": 3, "PixelData": bytes(120)}),
+        ("c", {"Rows": 5, "Columns": 4}),
+        ("d", {"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}),
+    ):
+        write_series(ARRAY[:1], folder=f"scan/{name}", **(nowhere | more))
+    (stack,) = dicom.split(dicom.scan_tree(folder).series[0])
+    assert np.array_equal(dicom.load(stack).volume.array, ARRAY)
+    assert [said.rpartition(" ")[2] for said in stack.decisions] == ["1"] * 4
+
+
 def test_a_dose_report_in_a_series_of_its_own(
     write_series: Write, caplog: pytest.LogCaptureFixture
 ) -> None:

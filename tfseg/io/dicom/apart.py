@@ -23,6 +23,7 @@ from tfseg.io.dicom.traits import TRAITS, label, mixed, sort_key, value_text
 _Places = NDArray[np.intp]
 # Of these one value comes after the other: a few slices of the second are slices done again.
 _IN_TIME = frozenset(("time", "acquisition", "reference time", "acquired", "content"))
+_OF_FEW = _IN_TIME | {"image type", "kind"}  # and so are a few pictures made from the slices
 # Slices that differ in these and in no pixel are copies.
 _OF_COPIES = _IN_TIME | {"kind", "description"}
 
@@ -86,7 +87,7 @@ def _part(stack: Stack, traits: tuple[str, ...]) -> list[Stack]:
             part = stack.part(
                 group, named, f"slices of the series share places; this volume has {named}"
             )
-            if trait in _IN_TIME and _done_again(places, group, counts):
+            if trait in _OF_FEW and _done_again(places, group, counts):
                 part = part.refused(_left_over(stack, len(group), len(counts)))
             stacks += [part] if part.refusal else _part(part, traits[number + 1 :])
         return stacks
@@ -183,7 +184,7 @@ def _between(
 ) -> tuple[Stack, ...]:
     """Set pictures aside that lie between the slices of an even volume and are of another kind."""
     value, most = max(groups.items(), key=lambda item: len(item[1]))
-    others = [index for index in range(len(along)) if index not in set(most)]
+    others = np.setdiff1d(np.arange(len(along)), most).tolist()
     if not others or len(most) <= len(along) / 2 or len(most) < 4 or _uneven(along[most]):
         return ()
     inside = (along[most].min() < along[others]) & (along[others] < along[most].max())

@@ -44,7 +44,7 @@ def without_copies(sheets: Iterable[Frame]) -> tuple[list[Frame], _Said, _Said]:
         whole = [index for index, (_, found) in enumerate(prints) if found]
         damaged += len(group) - len(whole) if whole else 0
         different = {prints[index]: group[index] for index in reversed(whole or range(len(group)))}
-        chosen = [sheet for sheet in group if any(sheet is one for one in different.values())]
+        chosen = list(different.values())[::-1]
         copies += len(whole or group) - len(chosen)
         shared += len(chosen) if len(chosen) > 1 else 0
         kept += chosen

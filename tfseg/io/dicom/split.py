@@ -74,19 +74,24 @@ def _pictures(series: Series) -> tuple[list[Frame], _Said, _Said]:
         "localizers": len(pictures) - len(chosen),
     }
     said = [f"{name} left out: {count}" for name, count in counts.items() if count]
-    for name, images in (
-        ("screen shots and secondary captures among the images", _originals(chosen)),
-        ("colour pictures among the images", [one for one in chosen if one.header.samples == 1]),
-        ("pictures without a place among the images", _placed(chosen)),
+    for name, among in (
+        ("screen shots and secondary captures", _originals),
+        ("colour pictures", _gray),
+        ("pictures without a place", _placed),
     ):
+        images = among(chosen)
         if images and len(images) < len(chosen):
-            told = (*told, f"{name} left out: {len(chosen) - len(images)}")
-            chosen = [sheet for sheet in chosen if any(sheet is one for one in images)]
+            told = (*told, f"{name} among the images left out: {len(chosen) - len(images)}")
+            chosen = images
     return chosen, (*copied, *said), told
 
 
 def _originals(sheets: list[Frame]) -> list[Frame]:
     return [sheet for sheet in sheets if not sheet.header.is_capture]
+
+
+def _gray(sheets: list[Frame]) -> list[Frame]:
+    return [sheet for sheet in sheets if sheet.header.samples == 1]
 
 
 def _placed(sheets: list[Frame]) -> list[Frame]:
