@@ -1,4 +1,4 @@
-"""Throw damaged volumes at the readers of NIfTI, Analyze, MetaImage and NRRD.
+"""Throw damaged volumes at the readers of NIfTI, Analyze, MetaImage, NRRD and FreeSurfer.
 
 The good files are written here, one of each way to keep voxels, and some real ones are added
 where there are any; see :mod:`harness` for the options and for what counts as a failure::
@@ -128,6 +128,60 @@ def pairs() -> list[Source]:
     return found
 
 
+def slicer() -> list[Source]:
+    """Return segmentations of 3D Slicer, of one layer and of two, on a part of the image."""
+    one, two = VALUES.astype(np.uint8) % 3, VALUES.astype(np.uint8) % 2
+    found = []
+    for name, layers, keys in (
+        ("one", one, (("organ", 0, 1), ("tumour", 0, 2))),
+        ("two", np.stack([one, two], axis=-1), (("organ", 0, 1), ("tumour", 1, 1))),
+    ):
+        more = "".join(
+            f"Segment{number}_ID:=S{number}\nSegment{number}_Name:={structure}\n"
+            f"Segment{number}_Layer:={layer}\nSegment{number}_LabelValue:={value}\n"
+            for number, (structure, layer, value) in enumerate(keys)
+        )
+        header = NRRD.format(encoding="gzip", more=more + "\n").replace("short", "uchar")
+        if name == "two":
+            for old, new in (
+                ("dimension: 3", "dimension: 4"), ("sizes: ", "sizes: 2 "),
+                ("kinds: ", "kinds: list "), ("directions: ", "directions: none "),
+            ):  # fmt: skip
+                header = header.replace(old, new)
+        content = header.encode() + gzip.compress(layers.tobytes(), mtime=0)
+        found.append(Source(f"{name}.seg.nrrd", content))
+    return found
+
+
+def read_slicer(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Return the label map of a segmentation on its image, and the image's affine."""
+    from tfseg.io.references import structure_names
+    from tfseg.io.segments import read_segments
+    from tfseg.volume import Volume
+
+    image = Volume.from_geometry(np.zeros((7, 8, 9), np.uint8), (3, 2, 1), (0, 0, 0))
+    structure_names(path)
+    labels, _, _ = read_segments(path, image)
+    return labels.array, labels.affine
+
+
+def freesurfer() -> list[Source]:
+    """Return volumes of FreeSurfer, plain and packed."""
+    import nibabel as nib
+
+    image = nib.freesurfer.MGHImage(VALUES.T.astype(">i2"), np.diag([-1.0, 2, 3, 1]))
+    content = image.to_bytes()
+    return [Source("a.mgh", content), Source("a.mgz", gzip.compress(content, mtime=0))]
+
+
+def read_freesurfer(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Return voxels and affine."""
+    from tfseg.datasets import freesurfer
+
+    volume = freesurfer.read(path)
+    return volume.array, volume.affine
+
+
 def real(*suffixes: str) -> list[Source]:
     """Return some small real files, the same ones every time."""
     folder = real_data()
@@ -149,13 +203,22 @@ def read(path: Path) -> tuple[np.ndarray, np.ndarray]:
     return volume.array, volume.affine
 
 
+READ = {".seg.nrrd": read_slicer, ".mgz": read_freesurfer, ".mgh": read_freesurfer}
+
+
+def read_any(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Return voxels and affine by the reader of the file's suffix."""
+    own = (reader for suffix, reader in READ.items() if path.name.endswith(suffix))
+    return next(own, read)(path)
+
+
 @cache
 def good(source: Source) -> tuple[np.ndarray, np.ndarray]:
     """Return what the source holds before it is damaged."""
     with tempfile.TemporaryDirectory() as folder:
         for name, content in {**source.beside, source.name: source.content}.items():
             Path(folder, name).write_bytes(content)
-        return read(Path(folder, source.name))
+        return read_any(Path(folder, source.name))
 
 
 def same(first: np.ndarray, second: np.ndarray) -> bool:
@@ -169,7 +232,7 @@ def vouched(path: Path, source: Source) -> bool:
     """Tell whether all that can have changed is under a checksum."""
     if source.damages:
         return source.damages.endswith(("gz", "zraw"))
-    if source.name.endswith(".gz"):
+    if source.name.endswith((".gz", ".mgz")):
         return True
     content, stop = source.content, 0
     if b"CompressedData = True" in content and b"LOCAL\n" in content:
@@ -182,7 +245,7 @@ def vouched(path: Path, source: Source) -> bool:
 def silent(path: Path, source: Source, answer: object) -> str:
     """Return why an answer must not have been given, or an empty text."""
     array, affine = answer  # type: ignore[misc]
-    again, _ = read(path)
+    again, _ = read_any(path)
     if not same(array, again):
         return "two readings differ"
     if vouched(path, source):
@@ -218,12 +281,14 @@ def damage(content: bytes, rng: np.random.Generator) -> bytes:
     return one_bit(content, rng) if rng.random() < 0.33 else damaged(content, rng)
 
 
-reader = partial(Reader, read=read, oracle=silent, damage=damage)
+reader = partial(Reader, read=read_any, oracle=silent, damage=damage)
 READERS = {
     "metaimage": reader(metaimages),
     "nrrd": reader(nrrds),
     "nifti": reader(niftis),
     "analyze": reader(pairs),
+    "slicer": reader(slicer),
+    "freesurfer": reader(freesurfer),
 }
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ def test_good_files_are_read(tmp_path: Path) -> None:
     for reader in fuzz_volumes.READERS.values():
         for source in reader.sources():
             array, _ = fuzz_volumes.good(source)
-            if array.shape == fuzz_volumes.VALUES.shape:
+            if array.shape == fuzz_volumes.VALUES.shape and not source.name.endswith(".seg.nrrd"):
                 scaled = array.dtype == np.float32
                 expected = fuzz_volumes.VALUES * 0.5 - 7 if scaled else fuzz_volumes.VALUES
                 assert np.array_equal(array, expected), source.name

@@ -106,7 +106,7 @@ def read_header(path: str | os.PathLike[str]) -> Header:
             raise DataError(f"{path}: a line of the header is no field: {line[:60]!r}.")
         name, mark, value = parted.groups()
         if mark == ":=":
-            pairs[name] = value
+            pairs[name] = value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
             continue
         name = _ALIASES.get(name.strip().lower(), name.strip().lower())
         if fields.setdefault(name, value.strip()) != value.strip():
