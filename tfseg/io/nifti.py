@@ -19,7 +19,14 @@ from tfseg import geometry
 from tfseg.errors import DataError
 from tfseg.files import atomic_path
 from tfseg.io.nifti_forms import keep_forms, placed
-from tfseg.io.stored import Stream, Unpacked, check_size, read_bytes, say_left_over
+from tfseg.io.stored import (
+    Stream,
+    Unpacked,
+    check_size,
+    most_unpacked,
+    read_bytes,
+    say_left_over,
+)
 from tfseg.volume import Volume
 
 _GZIP_LEVEL = 4  # two thirds of level 9's time go into the last 2 % of the size
@@ -224,6 +231,8 @@ def _read_voxels(stream: Stream, header: Any, path: Path, position: int) -> NDAr
         path, shape, dtype.itemsize, size if compressed else size - int(start),
         "gzip" if compressed else "",
     )  # fmt: skip
+    if isinstance(stream, Unpacked):
+        stream.most = int(start) + most_unpacked(needed)
     rest = int(start) - position  # header extensions
     while rest > 0 and (skipped := stream.read(min(rest, 1 << 20))):
         rest -= len(skipped)

@@ -65,11 +65,13 @@ def placed(header: Any, shape: tuple[int, ...], path: Path) -> tuple[geometry.Af
             path,
         )
         affine = _checked(_from_sizes(header, shape, path), mm, path)
+    sizes = np.array(header["pixdim"][:4], np.float64)
     if has_sform and qform is not None:
         _compare(affine, qform, header, shape, path)
+    elif has_sform:
+        _compare_sizes(affine, sizes[1:] * mm, path)
     usable = (*_SFORM, *(() if has_qform and qform is None else _QFORM))
     fields = {name: np.array(header[name]) for name in usable if np.isfinite(header[name]).all()}
-    sizes = np.array(header["pixdim"][:4], np.float64)
     if not (np.isfinite(sizes).all() and (sizes[1:] > 0).all()):
         sizes[1:] = np.array(geometry.spacing_of(affine)[::-1]) / mm
         sizes[0] = 1 if not np.isfinite(sizes[0]) else sizes[0]
@@ -158,4 +160,15 @@ def _compare(
             "%s: sform (code %d) and qform (code %d) place voxels up to %.3g mm apart; the sform "
             "is taken. Results keep both, so that every viewer shows them on this image.",
             path, int(header["sform_code"]), int(header["qform_code"]), far,
+        )  # fmt: skip
+
+
+def _compare_sizes(affine: geometry.Affine, sizes_mm: Any, path: Path) -> None:
+    """Say it where the voxel sizes are others than the sform's: some programs take them."""
+    ours = np.array(geometry.spacing_of(affine)[::-1])
+    if np.isfinite(sizes_mm).all() and not np.allclose(np.abs(sizes_mm), ours, rtol=0.01):
+        _log.warning(
+            "%s: voxels measure %s mm by the sform and %s mm by pixdim; the sform is taken.",
+            path, " x ".join(f"{size:.4g}" for size in ours),
+            " x ".join(f"{size:.4g}" for size in sizes_mm),
         )  # fmt: skip

@@ -19,7 +19,7 @@ from tfseg import geometry
 from tfseg.errors import DataError
 from tfseg.io.metaimage import beside, pattern
 from tfseg.io.nrrd_header import MAX_HEADER_BYTES, Header, floats, read_header
-from tfseg.io.stored import Unpacked, read_numbers, read_samples
+from tfseg.io.stored import Unpacked, most_unpacked, read_numbers, read_samples
 from tfseg.volume import Volume
 
 _TYPES = {
@@ -281,16 +281,17 @@ def _part(
     if kind in {"text", "hex"}:
         return read_numbers(file, start + max(skip, 0), shape, dtype, hexadecimal=kind == "hex")
     if skip == -1:  # the voxels are at the end
-        whole = _unpacked_bytes(file, start, kind) if kind else size - start
-        skip = max(0, whole - math.prod(shape) * dtype.itemsize)
+        needed = math.prod(shape) * dtype.itemsize
+        whole = _unpacked_bytes(file, start, kind, needed) if kind else size - start
+        skip = max(0, whole - needed)
     return read_samples(file, start, shape, dtype, kind, skip)
 
 
-def _unpacked_bytes(file: Path, start: int, kind: str) -> int:
+def _unpacked_bytes(file: Path, start: int, kind: str, needed: int) -> int:
     count = 0
     with file.open("rb") as packed:
         packed.seek(start)
-        stream = Unpacked(packed, file, kind)
+        stream = Unpacked(packed, file, kind, most_unpacked(needed))
         while found := stream.read(1 << 20):
             count += len(found)
     return count

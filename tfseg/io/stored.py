@@ -22,6 +22,8 @@ from tfseg.errors import DataError
 MAX_VOXELS = 2**33  # sixteen times a 1024 x 1024 x 512 CT: beyond this a header is not believed
 _DEFLATE_MAX_RATIO = 1032  # the most that DEFLATE can shrink: 258 bytes to 2 bits (RFC 1951)
 _BLOCK = 1 << 20
+_SLACK = 1 << 26
+_MOST_SKIPPED = 1 << 30
 _MAGIC = {"gzip": b"\x1f\x8b", "bzip2": b"BZh"}
 _ZLIB_OR_GZIP = 47  # windowBits of zlib.h: recognise either by its header
 
@@ -43,10 +45,14 @@ class Unpacked:
         path: for messages.
         kind: ``gzip`` or ``bzip2``, one stream or several in a row, or ``zlib``, one stream of
             zlib or gzip.
+
+    Attributes:
+        most: bytes that it may hold, so that little cannot become endless.
     """
 
-    def __init__(self, file: BinaryIO, path: Path, kind: str) -> None:
+    def __init__(self, file: BinaryIO, path: Path, kind: str, most: int = 2 * MAX_VOXELS) -> None:
         self._file, self._path, self._kind = file, path, kind
+        self.most, self._count = most, 0
         self._input = b""
         self._unpacker: Any = self._new()
         self._done = False
@@ -58,7 +64,7 @@ class Unpacked:
         """Return up to ``size`` bytes, none at the end.
 
         Raises:
-            DataError: the stream is damaged, or ends before its checksum.
+            DataError: the stream is damaged, ends before its checksum, or does not end.
         """
         while size > 0 and not self._done:
             if self._unpacker.eof:
@@ -83,6 +89,12 @@ class Unpacked:
                 self._input = self._unpacker.unconsumed_tail
             elif hungry:
                 self._input = b""
+            self._count += len(found)
+            if self._count > self.most:
+                raise DataError(
+                    f"{self._path}: the {self._kind} data hold more than {self.most} bytes, far "
+                    "more than the header tells of. Repair the header."
+                )
             if found:
                 return bytes(found)
         return b""
@@ -111,6 +123,11 @@ class Unpacked:
             _log.warning(
                 "%s: %d bytes follow the %s data; they are left out.", self._path, left, self._kind
             )
+
+
+def most_unpacked(needed: int) -> int:
+    """Return how many bytes a stream may hold whose header tells of ``needed``."""
+    return 2 * needed + _SLACK
 
 
 def say_left_over(path: Path, left: int) -> None:
@@ -196,11 +213,13 @@ def read_samples(
         with path.open("rb") as file:
             size = path.stat().st_size - start
             needed = check_size(path, shape, dtype.itemsize, size - (0 if kind else skip), kind)
+            if skip > _MOST_SKIPPED:
+                raise DataError(f"{path}: at most {_MOST_SKIPPED} bytes are skipped; got {skip}.")
             file.seek(start)
-            stream = Unpacked(file, path, kind) if kind else file
-            for_skipped = min(skip, size * _DEFLATE_MAX_RATIO)
-            while for_skipped > 0 and (found := stream.read(min(_BLOCK, for_skipped))):
-                for_skipped -= len(found)
+            stream = Unpacked(file, path, kind, skip + most_unpacked(needed)) if kind else file
+            left = skip
+            while left > 0 and (found := stream.read(min(_BLOCK, left))):
+                left -= len(found)
             raw = read_bytes(stream, needed, path)
             if isinstance(stream, Unpacked):
                 stream.finish()
@@ -232,17 +251,20 @@ def read_numbers(
     what = "bytes" if hexadecimal else "numbers"
     expected = least // 2 if hexadecimal else math.prod(shape)
     parts: list[NDArray[Any]] = []
+    found = 0
     try:
         with path.open("rb") as file:
             file.seek(start)
             for words in _words(file):
                 parts.append(_bytes_of(words) if hexadecimal else _parsed(words, dtype))
+                found += len(parts[-1])
+                if found > expected:
+                    break
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error}).") from error
     except (ValueError, OverflowError) as error:
         reason = str(error)[:80]
         raise DataError(f"{path}: the text of the voxels is damaged ({reason}).") from error
-    found = sum(map(len, parts))
     if found != expected:
         raise DataError(
             f"{path}: {expected} {what} of voxels expected, {found} found. Copy the file again."

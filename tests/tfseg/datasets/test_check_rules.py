@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 
@@ -138,6 +139,21 @@ def test_a_rounded_header_of_one_mask_of_several_is_corrected(tmp_path: Path) ->
     assert check_dataset(dataset, fix=True).fixed == ("sub-01_T1w",)
     assert check_dataset(dataset).problems == ()
     assert dataset.load(dataset.labelled[0])[1].array[0, 0].tolist() == [1, 2, 0, 0, 0]
+
+
+def test_a_mended_label_has_its_images_fields(make_msd: Make) -> None:
+    root = make_msd()
+    image, label = (nib.load(root / f"{folder}Tr/a.nii.gz") for folder in ("images", "labels"))
+    image.set_sform(image.affine, 4)
+    image.set_qform(image.affine, 3)
+    nib.save(image, root / "imagesTr/a.nii.gz")
+    label.set_sform(image.affine + 0.03 * np.outer([1, 0, 0, 0], [0, 0, 0, 1]), 1)
+    nib.save(label, root / "labelsTr/a.nii.gz")
+    assert check_dataset(open_dataset(root), fix=True).fixed == ("a",)
+    mended = nib.load(root / "labelsTr/a.nii.gz").header
+    assert (mended["sform_code"], mended["qform_code"]) == (4, 3)
+    assert np.array_equal(mended.get_sform(), image.header.get_sform())
+    assert np.array_equal(mended.get_qform(), image.header.get_qform())
 
 
 def test_a_mask_that_is_elsewhere_is_not(tmp_path: Path) -> None:

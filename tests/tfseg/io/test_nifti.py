@@ -130,6 +130,15 @@ def test_a_label_is_placed_by_the_fields_of_its_source(tmp_path, place, suffix: 
     assert after.get_data_dtype() == np.uint8
 
 
+def test_sizes_that_contradict_the_sform_are_said(tmp_path: Path, caplog) -> None:
+    image = nib.Nifti1Image(np.zeros(SHAPE_XYZ, np.float32), None)
+    image.header.set_sform(np.diag([2.0, 2, 3, 1]), 1)
+    image.header["pixdim"][1:4] = 1, 1, 3
+    (tmp_path / "a.nii").write_bytes(image.to_bytes())
+    assert nifti.read(tmp_path / "a.nii").spacing_mm == (3, 2, 2)
+    assert "2 x 2 x 3 mm by the sform and 1 x 1 x 3 mm by pixdim" in caplog.text
+
+
 def test_forms_hold_for_their_grid_alone(tmp_path: Path) -> None:
     scan = nifti.read(coded(tmp_path / "scan.nii", *PLACES["apart (spinalcordtoolbox#2106)"]))
     turned, _ = scan.canonical()
@@ -423,6 +432,13 @@ def test_truncated_and_corrupt_files(tmp_path: Path) -> None:
         with pytest.raises(DataError, match=rule) as caught:
             nifti.read(path)
         assert "\n" not in str(caught.value)
+
+
+def test_little_that_would_become_endless_is_refused(tmp_path: Path) -> None:
+    plain = save(tmp_path / "a.nii", np.zeros((2, 3, 4), np.int16)).read_bytes()
+    (tmp_path / "b.nii.gz").write_bytes(gzip.compress(plain + bytes(80_000_000), 1))
+    with pytest.raises(DataError, match="far more than the header tells of"):
+        nifti.read(tmp_path / "b.nii.gz")
 
 
 def test_no_file_and_a_folder(tmp_path: Path) -> None:
