@@ -31,10 +31,12 @@ class Forms:
     Attributes:
         affine: the volume's, for which alone the fields hold.
         fields: header field -> stored value.
+        other: where the qform places the voxels, if that is elsewhere.
     """
 
     affine: Affine
     fields: Mapping[str, NDArray[Any]]
+    other: Affine | None = None
 
 
 @dataclass(frozen=True, eq=False)

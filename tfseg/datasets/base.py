@@ -10,7 +10,7 @@ import numpy as np
 
 from tfseg.errors import ConfigError, DataError
 from tfseg.files import not_a_file_name
-from tfseg.geometry import farthest_apart
+from tfseg.geometry import farthest_apart, same_grid
 from tfseg.volume import Volume
 
 
@@ -126,6 +126,13 @@ class Dataset:
         """
         if not image.same_grid(other):
             path = case.mask if what == "mask" else case.label
+            for first, second, name in ((image, other, "image"), (other, image, what)):
+                if _by_qform(first, second):
+                    raise DataError(
+                        f"case {case.id}: image and {what} lie on one grid by the qform of the "
+                        f"{name}, but not by its sform, which is taken{apart(image, other)}. Find "
+                        "out which of the two is right, and give both files that one."
+                    )
             raise DataError(
                 f"case {case.id}: image and {what} must lie on one grid; the image is "
                 f"{image.shape} at {_mm(image)}, the {what} {other.shape} at {_mm(other)}"
@@ -174,6 +181,13 @@ def apart(first: Volume, other: Volume) -> str:
     if first.shape != other.shape:
         return ""
     return f", up to {farthest_apart(first.affine, other.affine, first.shape):.3g} mm apart"
+
+
+def _by_qform(first: Volume, second: Volume) -> bool:
+    """Tell whether the form of a NIfTI header that is not taken would place a volume right."""
+    if first.forms is None or first.forms.other is None or first.shape != second.shape:
+        return False
+    return same_grid(first.forms.other, second.affine, first.shape)
 
 
 def _mm(volume: Volume) -> str:

@@ -66,8 +66,9 @@ def placed(header: Any, shape: tuple[int, ...], path: Path) -> tuple[geometry.Af
         )
         affine = _checked(_from_sizes(header, shape, path), mm, path)
     sizes = np.array(header["pixdim"][:4], np.float64)
+    other = None
     if has_sform and qform is not None:
-        _compare(affine, qform, header, shape, path)
+        other = qform if _are_apart(affine, qform, header, shape, path) else None
     elif has_sform:
         _compare_sizes(affine, sizes[1:] * mm, path)
     usable = (*_SFORM, *(() if has_qform and qform is None else _QFORM))
@@ -77,7 +78,7 @@ def placed(header: Any, shape: tuple[int, ...], path: Path) -> tuple[geometry.Af
         sizes[0] = 1 if not np.isfinite(sizes[0]) else sizes[0]
     fields["pixdim"] = sizes
     fields["xyzt_units"] = np.array(unit if unit in MM_PER_UNIT else _MM)
-    return affine, Forms(affine, fields)
+    return affine, Forms(affine, fields, other)
 
 
 def keep_forms(header: Any, forms: Forms) -> None:
@@ -150,17 +151,19 @@ def _from_sizes(header: Any, shape: tuple[int, ...], path: Path) -> Any:
     return affine
 
 
-def _compare(
+def _are_apart(
     sform: geometry.Affine, qform: geometry.Affine, header: Any, shape: tuple[int, ...], path: Path
-) -> None:
+) -> bool:
     """Say it where the two forms place voxels apart: programs differ in which one they take."""
     far = geometry.farthest_apart(sform, qform, (*shape[:3][::-1],))
-    if not far <= _APART * min(geometry.spacing_of(sform)):
+    apart = not far <= _APART * min(geometry.spacing_of(sform))
+    if apart:
         _log.warning(
             "%s: sform (code %d) and qform (code %d) place voxels up to %.3g mm apart; the sform "
             "is taken. Results keep both, so that every viewer shows them on this image.",
             path, int(header["sform_code"]), int(header["qform_code"]), far,
         )  # fmt: skip
+    return apart
 
 
 def _compare_sizes(affine: geometry.Affine, sizes_mm: Any, path: Path) -> None:

@@ -156,6 +156,21 @@ def test_a_mended_label_has_its_images_fields(make_msd: Make) -> None:
     assert np.array_equal(mended.get_qform(), image.header.get_qform())
 
 
+@pytest.mark.parametrize("which", ["image", "label"])
+def test_a_pair_that_agrees_by_the_qform_alone_is_not_to_be_resampled(
+    make_msd: Make, which: str
+) -> None:
+    root = make_msd()
+    path = root / f"{which}sTr/a.nii.gz"
+    volume = nib.load(path)
+    volume.set_qform(volume.affine, 1)
+    volume.set_sform(volume.affine + 50 * np.outer([0, 0, 1, 0], [0, 0, 0, 1]), 2)
+    nib.save(volume, path)
+    problem, *_ = check_dataset(open_dataset(root)).problems
+    assert f"by the qform of the {which}, but not by its sform" in problem.message
+    assert "50 mm apart. Find out which of the two is right" in problem.message
+
+
 def test_a_mask_that_is_elsewhere_is_not(tmp_path: Path) -> None:
     two_masks(tmp_path, 0.4)
     report = check_dataset(open_dataset(tmp_path), fix=True)
