@@ -373,6 +373,35 @@ def test_diffusion_and_its_map_in_one_series(write_series: Write) -> None:
     }
 
 
+@pytest.mark.parametrize("attribute", ["AcquisitionNumber", "AcquisitionTime", None])
+def test_two_volumes_a_hair_apart(write_series: Write, attribute: str | None) -> None:
+    positions = [(x, y, z + 0.015 * (i > 5)) for i, (x, y, z) in enumerate(HALF)]
+    folder = write_series(
+        ARRAY, positions, each=lambda i: {attribute: f"{101010 + i // 6}"} if attribute else {}
+    )[0].parent
+    found = volumes(folder)
+    if attribute:
+        assert list(found.values()) == [FIRST, SECOND]
+    else:
+        assert "there are steps of 0.015 beside 3.98 mm, and no attribute" in found["CT 1"]
+
+
+def test_two_volumes_beside_each_other(write_series: Write) -> None:
+    positions = [(x + 200 * (i % 2), y, 4.0 * (i // 2)) for i, (x, y, _) in enumerate(HALF)]
+    folder = write_series(ARRAY, positions, InstanceNumber=1)[0].parent
+    assert volumes(folder) == {
+        "CT 1 (side 1)": list(range(0, 12, 2)),
+        "CT 1 (side 2)": list(range(1, 12, 2)),
+    }
+
+
+def test_two_sizes_at_one_place(write_series: Write) -> None:
+    write_series(ARRAY[:6], HALF[:6], folder="scan/a")
+    folder = write_series(ARRAY[6:, :3], HALF[:6], folder="scan/b")[0].parents[1]
+    (series,) = dicom.scan_tree(folder).series
+    assert [stack.label for stack in dicom.split(series)] == ["size 3/5", "size 4/5"]
+
+
 @pytest.mark.parametrize(
     ("numbers", "said"), [(lambda i: 1 + i // 6, ""), (lambda i: 1 + i % 2, "2 acquisitions lie")]
 )

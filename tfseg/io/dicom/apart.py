@@ -7,7 +7,7 @@ nothing tells apart is refused.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
@@ -20,6 +20,7 @@ from tfseg.io.dicom.stack import Stack
 from tfseg.io.dicom.steps import SAME_PLACE_MM, irregular, usual_step
 from tfseg.io.dicom.traits import TRAITS, label, mixed, sort_key, value_text
 
+_BESIDE_MM = 1.0  # far above rounding, far below two fields of view
 _Places = NDArray[np.intp]
 # Of these one value comes after the other: a few slices of the second are slices done again.
 _IN_TIME = frozenset(("time", "acquisition", "reference time", "acquired", "content"))
@@ -36,7 +37,9 @@ def by_place(stack: Stack) -> tuple[Stack, ...]:
     counts = np.bincount(places)
     if 1 == counts.min() < counts.max() and same_pixels(stack.frames, places.tolist()):
         stack = _once(stack, places)  # acquisitions that overlap
-    return tuple(volume for part in _part(stack, TRAITS) for volume in _interleaved(part))
+    return tuple(
+        volume for part in _part(stack, (*_SHAPES, *TRAITS)) for volume in _interleaved(part)
+    )
 
 
 def _along(stack: Stack) -> NDArray[np.float64]:
@@ -46,10 +49,10 @@ def _along(stack: Stack) -> NDArray[np.float64]:
     return np.asarray(np.array([frame.position for frame in stack.frames]) @ normal)
 
 
-def _places(along: NDArray[np.float64]) -> _Places:
+def _places(along: NDArray[np.float64], apart_mm: float = SAME_PLACE_MM) -> _Places:
     """Number the places along the normal; slices within 0.01 mm share one."""
     order = np.argsort(along, kind="stable")
-    new = np.r_[False, np.diff(along[order]) > SAME_PLACE_MM]
+    new = np.r_[False, np.diff(along[order]) > apart_mm]
     places = np.empty(len(along), np.intp)
     places[order] = np.cumsum(new)
     return places
@@ -99,12 +102,31 @@ def _part(stack: Stack, traits: tuple[str, ...]) -> list[Stack]:
 def _groups(stack: Stack, trait: str) -> dict[object, list[int]]:
     """Return the slices of each value of a trait, values in order."""
     found: dict[object, list[int]] = {}
-    values = [frame.traits.get(trait) for frame in stack.frames]
+    if trait in _SHAPES:
+        values = _SHAPES[trait](stack)
+    else:
+        values = [frame.traits.get(trait) for frame in stack.frames]
     if trait in {"acquired", "content"}:
         values = in_sequence(values)
     for index, value in enumerate(values):
         found.setdefault(value, []).append(index)
     return dict(sorted(found.items(), key=lambda item: sort_key(item[0])))
+
+
+def _sides(stack: Stack) -> list[object]:
+    """Number where slices lie in their plane: beside each other, as those of two breasts do."""
+    axes = np.array(stack.frames[0].orientation).reshape(2, 3)
+    within = np.array([frame.position for frame in stack.frames]) @ axes.T
+    numbers = [_places(column, _BESIDE_MM).tolist() for column in within.T]
+    return list(zip(*numbers, strict=True))
+
+
+# What slices that do not make one volume differ in, beside their traits.
+_SHAPES: dict[str, Callable[[Stack], list[object]]] = {
+    "side": _sides,
+    "size": lambda stack: [(frame.rows, frame.columns) for frame in stack.frames],
+    "pixel spacing": lambda stack: [frame.spacing for frame in stack.frames],
+}
 
 
 def _done_again(places: _Places, group: Sequence[int], counts: _Places) -> bool:
@@ -169,12 +191,12 @@ def _interleaved(stack: Stack) -> tuple[Stack, ...]:
             if found := _between(stack, along, trait, groups):
                 return found
     differ = mixed([frame.traits for frame in stack.frames])
-    numbers = _groups(stack, "acquisition")
-    if 1 < len(numbers) <= len(along) / 2 and _overlap(
-        [along[group] for group in numbers.values()]
-    ):
-        differ = (*differ, f"slices of {len(numbers)} acquisitions lie between each other, evenly: "
-                  "taken as one volume")  # fmt: skip
+    for trait, plural in (("acquisition", "acquisitions"), ("acquired", "acquisition times")):
+        groups = _groups(stack, trait)
+        if 1 < len(groups) <= len(along) / 2 and _overlap([along[one] for one in groups.values()]):
+            differ = (*differ, f"slices of {len(groups)} {plural} lie "
+                      "between each other, evenly: taken as one volume")  # fmt: skip
+            break
     return (replace(stack, decisions=(*stack.decisions, *differ),
                     cautions=(*stack.cautions, *differ)),)  # fmt: skip
 

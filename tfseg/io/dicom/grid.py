@@ -24,6 +24,7 @@ _DIRECTION_TOLERANCE = 1e-2  # of cosines' lengths and right angle
 _SPACING_TOLERANCE_MM = 1e-3
 _JITTER = 0.25  # of the slice distance: steps that still count as one distance
 _GAP = 1.5  # times the usual step, where the others are alike
+_NEAREST = 0.02  # of the widest step: nearer slices are of two volumes that are a little apart
 _MAX_TILT_DEG = 0.1  # a 300 mm stack then drifts by 0.5 mm, less than a pixel
 _STEEPEST_TILT_DEG = 45.0  # gantries tilt by 30 at most
 _MOST_SLICES_ADDED = 4  # times the slices there are, where spacing is uneven
@@ -288,6 +289,12 @@ def _levels(
     usual = usual_step(steps)
     if not irregular(steps, usual).any():
         return None, ()
+    if steps.min() < _NEAREST * steps.max():
+        raise DataError(
+            f"{what}: slices of one volume must be a distance apart; there are steps of "
+            f"{steps.min():.3g} beside {steps.max():.3g} mm, and no attribute tells apart what may "
+            "be two volumes. Separate them."
+        )
     wide = steps > _GAP * usual
     extent = float(heights[-1])
     if wide.any() and (np.abs(steps[~wide] - usual) <= _JITTER * usual).all():

@@ -91,7 +91,11 @@ def _originals(sheets: list[Frame]) -> list[Frame]:
 
 
 def _gray(sheets: list[Frame]) -> list[Frame]:
-    return [sheet for sheet in sheets if sheet.header.samples == 1]
+    return [
+        sheet
+        for sheet in sheets
+        if sheet.header.samples == 1 and sheet.header.photometric != "PALETTE COLOR"
+    ]
 
 
 def _placed(sheets: list[Frame]) -> list[Frame]:

@@ -23,6 +23,7 @@ _NUMBERED = {
     "content": "time",
     "contrast": "contrast",
     "description": "description",
+    "side": "side",
 }
 # One volume has one of these, or it may be two: see :func:`mixed`.
 _OF_A_VOLUME = (
