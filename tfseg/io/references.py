@@ -53,7 +53,7 @@ def structure_names(path: Path) -> tuple[str, ...]:
     from tfseg.io.dicom import opened
     from tfseg.io.dicom.damage import damage, lenient, reason
     from tfseg.io.dicom_out.one_file import one_file
-    from tfseg.io.dicom_out.seg_read import segment_names
+    from tfseg.io.dicom_out.seg_rules import segment_names
     from tfseg.io.dicom_out.stamp import text
 
     kind = object_kind(path)
@@ -73,6 +73,8 @@ def structure_names(path: Path) -> tuple[str, ...]:
             return tuple(
                 text(str(roi.get("ROIName") or "")) or f"ROI {int(roi.ROINumber)}" for roi in rois
             )
+        except DataError as error:
+            raise DataError(f"{path}: {error}") from error
         except damage() as error:
             raise DataError(f"{path}: the {kind} is damaged ({reason(error)}).") from error
 

@@ -7,7 +7,7 @@ the nearest pixel of it. Frames may be missing: writers leave out those without 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,13 @@ from tfseg.io.dicom.frames import FURTHEST_MM
 from tfseg.io.dicom_out.belonging import belonging, frame_of, image_header, references_of
 from tfseg.io.dicom_out.nearest import nearest
 from tfseg.io.dicom_out.one_file import one_file
+from tfseg.io.dicom_out.seg_rules import (
+    CLASSES,
+    Meaning,
+    meaning_of,
+    require_length,
+    segment_names,
+)
 from tfseg.io.dicom_out.seg_stack import SegFrame, Stack, flat, lay, on_grid
 from tfseg.io.dicom_out.stamp import text
 from tfseg.volume import Volume
@@ -28,7 +35,7 @@ from tfseg.volume import Volume
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-CLASSES = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")  # SEG, label map SEG
+_MOST_THICKNESSES = 64
 _MOST_VOXELS = 1 << 31
 _MOST_GROWTH = 1000  # times the file's size: of RLE, 64 is the most
 _ALWAYS_ALLOWED = 1 << 24
@@ -72,16 +79,6 @@ def read_seg(
             raise DataError(f"{path}: the Segmentation is damaged ({reason(error)}).") from error
 
 
-def segment_names(dataset: Dataset) -> dict[int, str]:
-    """Return segment number to label, of the segments that are no background."""
-    return {
-        int(item.SegmentNumber): text(str(item.get("SegmentLabel") or ""))
-        or f"segment {item.SegmentNumber}"
-        for item in dataset.get("SegmentSequence", ())
-        if int(item.SegmentNumber) > 0
-    }
-
-
 def _read(
     path: Path,
     file: Path,
@@ -97,13 +94,13 @@ def _read(
         raise DataError(
             f"{path}: a DICOM Segmentation is needed; got a file of modality {kind}, or no DICOM."
         )
-    values, kept = _values(path, segment_names(dataset), names)
-    frames = _frames(path, dataset)
+    meaning = meaning_of(path, dataset)
+    half, remarks = meaning.least, list(meaning.remarks)
+    described = _described(path, dataset)
+    values, kept = _values(path, described, names)
+    frames = _frames(path, dataset, meaning.kind)
     _check_size(path, file, dataset, len(frames))
-    half = _half(dataset)
-    remarks: list[str] = []
-    if half > 1:
-        remarks.append("fractions of at least a half count as the segment")
+    _check_segments(path, {frame.segment for frame in frames} - {0}, described)
     header = image_header(image)
     remarks += belonging(path, "Segmentation", header, references_of(dataset, frame_of(dataset)))
     if frames[0].position is None:
@@ -117,6 +114,10 @@ def _read(
         layers = {}
         for index, frame in enumerate(frames):
             layers.setdefault(frame.stated_mm, []).append(index)
+    if len(layers) > _MOST_THICKNESSES:
+        raise DataError(
+            f"{path}: frames may have {_MOST_THICKNESSES} thicknesses; they have {len(layers)}."
+        )
     result = np.zeros(grid.shape, np.uint16 if max(values.values(), default=0) > 255 else np.uint8)
     overlap, lost, drawn, aside = 0, 0, 0, False
     for indices in layers.values():  # frames of one thickness
@@ -127,7 +128,7 @@ def _read(
             stack = lay(path, one, grid.affine, header.thickness_mm if header else None)
             aside |= not on_grid(stack, grid.affine, grid.shape)
         remarks += [said for said in stack.remarks if said not in remarks]
-        labels, twice = _merged(path, dataset, frames, indices, stack, values, half)
+        labels, twice = _merged(path, dataset, frames, indices, stack, values, meaning)
         used = labels.reshape(len(labels), -1).any(axis=1)
         shown = stack.shown(grid.affine, grid.shape)
         drawn += int(used.sum())
@@ -189,19 +190,38 @@ def _values(
     return values, {value: names[value - 1] for value in sorted(set(values.values()))}
 
 
-def _frames(path: Path, dataset: Dataset) -> list[SegFrame]:
+def _described(path: Path, dataset: Dataset) -> dict[int, str]:
+    try:
+        return segment_names(dataset)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+
+
+def _check_segments(path: Path, found: set[int], described: Container[int]) -> None:
+    if strange := sorted(number for number in found if number not in described):
+        raise DataError(
+            f"{path}: every segment needs an item of SegmentSequence; number {strange[0]} has "
+            f"pixels and none. The file is incomplete: export it again."
+        )
+
+
+def _frames(path: Path, dataset: Dataset, kind: str) -> list[SegFrame]:
     """Return what the functional groups say of each frame (PS3.3 C.7.6.16)."""
     if "TotalPixelMatrixRows" in dataset:
         raise DataError(f"{path}: a Segmentation of a volume is needed; this is of a whole slide.")
     groups = dataset.get("PerFrameFunctionalGroupsSequence") or ()
     count = int(dataset.get("NumberOfFrames") or 0)
-    if not groups or len(groups) != count:
+    if count < 1:
+        raise DataError(
+            f"{path}: a Segmentation has at least one frame (PS3.3 C.7.6.6.1.1); got {count}. "
+            "Where nothing was found, its frames are empty."
+        )
+    if len(groups) != count:
         raise DataError(
             f"{path}: each of the {count} frames needs a functional group; there are {len(groups)}."
         )
     shared = (dataset.get("SharedFunctionalGroupsSequence") or [{}])[0]
-    is_map = dataset.get("SegmentationType") == "LABELMAP"
-    return [_frame(path, group, shared, is_map) for group in groups]
+    return [_frame(path, group, shared, kind == "LABELMAP") for group in groups]
 
 
 def _frame(path: Path, own: Any, shared: Any, is_map: bool) -> SegFrame:
@@ -246,13 +266,7 @@ def _check_size(path: Path, file: Path, dataset: Dataset, frames: int) -> None:
             f"{path}: a file of {file.stat().st_size} bytes may hold at most "
             f"{min(most, _MOST_VOXELS)} voxels; its header says {voxels}."
         )
-
-
-def _half(dataset: Dataset) -> int:
-    """Return the least pixel value that counts: 1, or half of what a fraction of 1 is."""
-    if dataset.get("SegmentationType") != "FRACTIONAL":
-        return 1
-    return max(1, (int(dataset.get("MaximumFractionalValue") or 255) + 1) // 2)
+    require_length(path, dataset, frames)
 
 
 def _merged(
@@ -262,7 +276,7 @@ def _merged(
     indices: list[int],
     stack: Stack,
     values: dict[int, int],
-    half: int,
+    meaning: Meaning,
 ) -> tuple[NDArray[Any], int]:
     """Return the planes' label map and how many voxels overlap."""
     table = np.zeros(1 << 16, np.uint16 if max(values.values(), default=0) > 255 else np.uint8)
@@ -273,10 +287,10 @@ def _merged(
         index for index in indices if frames[index].segment == 0 or table[frames[index].segment] > 0
     ]
     order = sorted(drawn, key=lambda index: int(table[frames[index].segment]))
-    labels, overlap, sizes = _draw(path, dataset, frames, where, stack.count, table, half, order)
+    labels, overlap, sizes = _draw(path, dataset, frames, where, stack.count, table, meaning, order)
     if overlap:  # once more, the smaller on top
         order = sorted(order, key=lambda index: -int(sizes[table[frames[index].segment]]))
-        labels, overlap, _ = _draw(path, dataset, frames, where, stack.count, table, half, order)
+        labels, overlap, _ = _draw(path, dataset, frames, where, stack.count, table, meaning, order)
     return labels, overlap
 
 
@@ -287,20 +301,29 @@ def _draw(
     where: dict[int, int],
     planes: int,
     table: NDArray[Any],
-    half: int,
+    meaning: Meaning,
     order: list[int],
 ) -> tuple[NDArray[Any], int, NDArray[np.intp]]:
     """Draw frames in an order, later ones on top; return also each value's number of pixels."""
     shape = (planes, int(dataset.Rows), int(dataset.Columns))
     labels = np.zeros(shape, table.dtype)
-    best = np.zeros(shape, np.uint8) if half > 1 else None
+    best = np.zeros(shape, np.uint8) if meaning.least > 1 else None
+    described = set(segment_names(dataset)) | {int(dataset.get("PixelPaddingValue") or 0)}
+    masks_of_bits = meaning.kind == "BINARY" and int(dataset.BitsAllocated) == 1
+    seen: set[int] = set()
     sizes = np.zeros(1 << 16, np.intp)
     overlap = 0
     for index, pixels in _pixels(dataset, order):
         if pixels.shape != shape[1:]:
             raise DataError(f"{path}: frames must be {shape[1:]} gray pixels; got {pixels.shape}.")
         plane, segment = labels[where[index]], frames[index].segment
-        inside = pixels > 0 if segment == 0 else pixels >= half
+        if segment == 0:
+            _check_segments(path, set(np.unique(pixels).tolist()) - {0}, described)
+        else:
+            if not masks_of_bits:
+                seen |= set(np.unique(pixels).tolist()) - {0}
+                _check_pixels(path, seen, meaning)
+        inside = pixels > 0 if segment == 0 else pixels >= meaning.least
         value = table[pixels] if segment == 0 else np.broadcast_to(table[segment], pixels.shape)
         inside &= value > 0
         sizes += np.bincount(value[inside], minlength=len(sizes))
@@ -312,6 +335,21 @@ def _draw(
             most[inside] = pixels[inside]
         plane[inside] = value[inside]
     return labels, overlap, sizes
+
+
+def _check_pixels(path: Path, seen: set[int], meaning: Meaning) -> None:
+    """Refuse pixel values, 0 aside, that the header has no meaning for."""
+    high = max(seen, default=0)
+    if meaning.most is not None and high > meaning.most:
+        raise DataError(
+            f"{path}: fractions must be at most MaximumFractionalValue, {meaning.most}; one is "
+            f"{high}. The file is damaged, or its header wrong."
+        )
+    if meaning.kind == "BINARY" and len(seen) > 1:
+        raise DataError(
+            f"{path}: pixels of a BINARY Segmentation are 0 or 1; these have several values to "
+            f"{high}. Export it as FRACTIONAL or LABELMAP."
+        )
 
 
 def _pixels(dataset: Dataset, order: list[int]) -> Iterator[tuple[int, NDArray[Any]]]:

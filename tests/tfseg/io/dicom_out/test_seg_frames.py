@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydicom
 import pytest
 from pydicom import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
@@ -90,6 +91,8 @@ def make_seg(
     else:
         packed = pixels.astype(np.uint8).tobytes()
     dataset.PixelData = packed + b"\0" * (len(packed) % 2)
+    if kind == "FRACTIONAL":
+        dataset.MaximumFractionalValue = 255
     for keyword, value in more.items():
         setattr(dataset, keyword, value)
     dataset.save_as(path, enforce_file_format=True)
@@ -174,8 +177,6 @@ def test_segments_have_frames_of_their_own(tmp_path, kind):
         frames = [(6, 3, high * one), (9, 3, high * one), (9, 7, high * two), (15, 7, high * two)]
     path = make_seg(tmp_path / "s.dcm", frames, thickness=3, kind=kind)
     if kind == "LABELMAP":
-        import pydicom
-
         dataset = pydicom.dcmread(path)
         for number in (3, 7):
             item = Dataset()
@@ -207,3 +208,83 @@ def test_frames_that_show_nowhere_are_told(tmp_path):
 def test_nothing_drawn_is_no_fault(tmp_path):
     path = make_seg(tmp_path / "s.dcm", [(6, 1, 0 * mask())], thickness=3)
     assert not read_seg(path, image_of())[0].array.any()
+
+
+def test_binary_pixels_in_bytes_and_segments_of_one_name(tmp_path):
+    path = make_seg(
+        tmp_path / "s.dcm", [(6, 1, mask()), (9, 5, mask())], thickness=3, BitsAllocated=8,
+        BitsStored=8, HighBit=7, PixelData=np.stack([mask(255)] * 2).tobytes(),
+    )  # fmt: skip
+    dataset = pydicom.dcmread(path)
+    for item in dataset.SegmentSequence:
+        item.SegmentLabel = "x"
+    dataset.save_as(path)
+    found, names, _ = read_seg(path, image_of(), names=["x"])
+    assert (names, np.unique(np.nonzero(found.array)[0]).tolist()) == ({1: "x"}, [2, 3])
+
+
+def number_twice(dataset):
+    dataset.SegmentSequence.append(dataset.SegmentSequence[0])
+
+
+def no_number(dataset):
+    del dataset.SegmentSequence[0].SegmentNumber
+
+
+def undescribed(dataset):
+    dataset.SegmentSequence = dataset.SegmentSequence[1:]
+
+
+def padded(dataset):  # each frame to whole bytes
+    frame = np.packbits(mask().ravel(), bitorder="little").tobytes()
+    dataset.PixelData, dataset.NumberOfFrames = frame * 20, 20
+    dataset.PerFrameFunctionalGroupsSequence = [dataset.PerFrameFunctionalGroupsSequence[0]] * 20
+
+
+def no_frame(dataset):
+    dataset.NumberOfFrames, dataset.PerFrameFunctionalGroupsSequence = 0, []
+
+
+def one_value_too_many(dataset):
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 8, 8, 7
+    pixels = np.concatenate([mask(1), mask(3)])
+    dataset.PixelData = pixels.tobytes()
+
+
+def elements(**values):
+    def change(dataset):
+        for keyword, value in values.items():
+            setattr(dataset, keyword, value)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "rule"),
+    [
+        ("BINARY", number_twice, "needs a SegmentNumber of its own, to 65535 .*; got 1"),
+        ("BINARY", no_number, "needs a SegmentNumber of its own, to 65535 .*; got None"),
+        ("BINARY", undescribed, "needs an item of SegmentSequence; number 1 has pixels"),
+        ("LABELMAP", undescribed, "needs an item of SegmentSequence; number 1 has pixels"),
+        ("BINARY", padded, "20 frames of 11 x 13 pixels need 358 bytes, packed without gaps"),
+        ("BINARY", no_frame, "has at least one frame .*; got 0"),
+        ("BINARY", one_value_too_many, "are 0 or 1; these have several values to 3"),
+        ("BINARY", elements(SegmentationType="MASK"), "SegmentationType must be .*; got MASK"),
+        ("FRACTIONAL", elements(SegmentationType=None), "SegmentationType must be .*; got none"),
+        ("BINARY", elements(PhotometricInterpretation="MONOCHROME1"), "got 1 of MONOCHROME1"),
+        ("BINARY", elements(SamplesPerPixel=3), "one sample of MONOCHROME2"),
+        ("FRACTIONAL", elements(MaximumFractionalValue=None), "from 1 to 255 .*; got None"),
+        ("FRACTIONAL", elements(MaximumFractionalValue=0), "from 1 to 255 .*; got 0"),
+        ("FRACTIONAL", elements(MaximumFractionalValue=100), "at most .*, 100; one is 200"),
+    ],
+)
+def test_what_says_two_things_is_refused(tmp_path, kind, change, rule):
+    high = 200 if kind == "FRACTIONAL" else 1
+    frames = [(6, 1, mask(high)), (9, 2, mask(high))]
+    path = make_seg(tmp_path / "s.dcm", frames, thickness=3, kind=kind)
+    dataset = pydicom.dcmread(path)
+    change(dataset)
+    dataset.save_as(path)
+    with pytest.raises(DataError, match=rule) as caught:
+        read_seg(path, image_of())
+    assert "\n" not in str(caught.value)

@@ -254,7 +254,7 @@ def elsewhere(dataset):
         (skewed, "two unit vectors at right angles"),
         (off_the_line, "must lie on one line"),
         (huge, "may hold at most .* voxels; its header says"),
-        (cut, "is damaged"),
+        (cut, "packed without gaps .*; there are 20"),
         (an_image, "a DICOM Segmentation is needed; got a file of modality CT"),
         (elsewhere, "must lie within the image of .* none does"),
     ],
