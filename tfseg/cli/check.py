@@ -25,17 +25,19 @@ def check(data: Path, as_json: bool, fix: bool) -> None:
 
     Exits with 0 when every case can be used, else with 2.
     """
-    from tfseg.cli.console import print_json, track
+    from tfseg.cli.console import heard, print_json, track
     from tfseg.datasets import open_dataset
     from tfseg.datasets.check import check_dataset
     from tfseg.errors import DataError
 
-    dataset = open_dataset(data)
-    report = check_dataset(dataset, progress=lambda cases: track(cases, "Checking"), fix=fix)
+    with heard() as said:
+        dataset = open_dataset(data)
+        report = check_dataset(dataset, progress=lambda cases: track(cases, "Checking"), fix=fix)
     if as_json:
         problems = [asdict(problem) for problem in report.problems]
         document = {"data": str(data), "ok": not problems, **report.summary}
-        print_json({**document, "fixed": list(report.fixed), "problems": problems})
+        document |= {"said": said, "fixed": list(report.fixed), "problems": problems}
+        print_json(document)
     else:
         _print(report)
     if report.problems:

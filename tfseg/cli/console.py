@@ -35,6 +35,28 @@ def note(message: str) -> None:
     click.echo(message, err=True)
 
 
+@contextmanager
+def heard() -> Iterator[list[str]]:
+    """Show each warning that tfseg logs once, on stderr, and yield a list that it is added to."""
+    import logging
+
+    said: list[str] = []
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            message = record.getMessage()
+            if message not in said:
+                said.append(message)
+                note(message)
+
+    handler, logger = Handler(logging.WARNING), logging.getLogger("tfseg")
+    logger.addHandler(handler)
+    try:
+        yield said
+    finally:
+        logger.removeHandler(handler)
+
+
 def track(items: Sequence[_Item], what: str) -> Iterator[_Item]:
     """Yield ``items`` with a progress bar on stderr, shown only when that is a terminal."""
     from rich.console import Console

@@ -71,7 +71,7 @@ def predict(
     The run of a detector also writes its objects one by one: <name>_instances.nii.gz, the number
     of each voxel's object, and <name>_instances.json, label, score and box of each.
     """
-    from tfseg.cli.console import note, print_json
+    from tfseg.cli.console import heard, note, print_json
     from tfseg.errors import ConfigError, TfsegError
     from tfseg.files import check_outputs
     from tfseg.inference.predictor import Predictor
@@ -105,9 +105,10 @@ def predict(
     for scan, target in pairs:
         started = time.monotonic()
         try:
-            volumes_ml, remarks, more = _segment(
-                predictor, scan, target, form, about, save_probabilities, anyway
-            )
+            with heard() as said:
+                volumes_ml, remarks, more = _segment(
+                    predictor, scan, target, form, about, save_probabilities, anyway
+                )
             if report:
                 more["report"] = str(report_of(target))
         except TfsegError as error:
@@ -126,7 +127,7 @@ def predict(
                 "output": str(target),
                 "seconds": round(seconds, 3),
                 "volumes_ml": dict(zip(labels[1:], volumes_ml[1:], strict=True)),
-                "remarks": list(remarks),
+                "remarks": [*(one.removeprefix(f"{scan}: ") for one in said), *remarks],
                 **more,
             }
         )

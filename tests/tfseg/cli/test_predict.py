@@ -68,7 +68,7 @@ def test_one_scan_keeps_its_exact_grid(model, tmp_path, capsys):
     assert "seg.nii.gz" in captured.err
 
 
-def test_a_scan_whose_forms_differ_keeps_both(model, tmp_path, caplog):
+def test_a_scan_whose_forms_differ_keeps_both(model, tmp_path, capsys):
     # spinalcordtoolbox#2106: viewers that take the qform must show the answer on the scan, too.
     image = nibabel.Nifti1Image(np.zeros((11, 10, 9), np.int16), None)
     moved = AFFINE.copy()
@@ -77,14 +77,17 @@ def test_a_scan_whose_forms_differ_keeps_both(model, tmp_path, caplog):
     image.header.set_sform(AFFINE, 2)
     (tmp_path / "scan.nii").write_bytes(image.to_bytes())
     out = tmp_path / "seg.nii.gz"
-    assert run(["predict", str(model), str(tmp_path / "scan.nii"), "-o", str(out)]) == 0
+    assert run(["predict", str(model), str(tmp_path / "scan.nii"), "-o", str(out), "--json"]) == 0
     before, after = image.header, nibabel.load(out).header
     for form in ("sform", "qform"):
         assert before[f"{form}_code"] == after[f"{form}_code"]
         np.testing.assert_array_equal(
             getattr(before, f"get_{form}")(), getattr(after, f"get_{form}")()
         )
-    assert "up to 50 mm apart" in caplog.text
+    printed = capsys.readouterr()
+    assert printed.err.count("up to 50 mm apart") == 1
+    (remark, *_) = json.loads(printed.out)["written"][0]["remarks"]
+    assert remark.startswith("sform (code 2) and qform (code 1) place voxels up to 50 mm apart")
 
 
 def test_a_folder_with_probabilities_as_json(model, tmp_path, capsys):

@@ -114,7 +114,7 @@ def test_values_of_no_segment_are_said(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["{}.seg.nrrd", "{}_label.seg.nrrd", "{}-segmentation.seg.nrrd"])
-def test_folders_of_images_with_segmentations(tmp_path: Path, name: str, caplog) -> None:
+def test_folders_of_images_with_segmentations(tmp_path: Path, name: str, capsys) -> None:
     for case in ("c0", "c1.seg"):  # an image may be called so too
         image = IMAGE.with_array(IMAGE.array + len(case))
         write_volume(image, tmp_path / f"images/{case}.nii.gz")
@@ -127,8 +127,12 @@ def test_folders_of_images_with_segmentations(tmp_path: Path, name: str, caplog)
     assert [label.lower() for label in dataset.labels[1:]] == ["liver", "tumour"]
     for case in dataset.cases:
         assert np.array_equal(dataset.read_label(case).array, ORGAN + TUMOUR)
-    assert run(["check", str(tmp_path)]) == 0
-    assert "segments overlap in 4 voxels" in caplog.text
+    capsys.readouterr()
+    assert run(["check", str(tmp_path), "--json"]) == 0
+    printed = capsys.readouterr()
+    assert printed.err.count("segments overlap in 4 voxels") == 1
+    (said,) = json.loads(printed.out)["said"]
+    assert said.endswith("segments overlap in 4 voxels: the smaller one is kept")
 
 
 def test_labels_csv_by_value_where_no_name_fits(tmp_path: Path, caplog) -> None:
