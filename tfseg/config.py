@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from tfseg.errors import ConfigError
 from tfseg.plan import Plan, first_problem
 
+UNLIMITED_EPOCHS = 100_000  # the most there may be: the time budget ends the run
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -78,7 +79,7 @@ class TrainConfig(BaseModel):
     options: dict[str, Any] = Field(default_factory=dict)
     data: str
     fold: Annotated[int, Field(ge=0)] | Literal["all"] = 0
-    epochs: Annotated[int, Field(ge=1, le=100_000)] = 100
+    epochs: Annotated[int, Field(ge=1, le=UNLIMITED_EPOCHS)] = 100
     steps_per_epoch: Annotated[int, Field(ge=1, le=100_000)] = 50
     time_budget_s: Annotated[float, Field(gt=0)] | None = None
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0

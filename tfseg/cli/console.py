@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import click
 
 _Item = TypeVar("_Item")
+_NAMED = 10  # in a line of text
 
 
 def print_json(document: Any) -> None:
@@ -28,6 +29,12 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
     for row in rows:
         table.add_row(*row)
     Console(soft_wrap=False).print(table)
+
+
+def some(names: Sequence[str]) -> str:
+    """Return the first few names and how many more there are."""
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
 
 
 def note(message: str) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tfseg.cli.console import note, print_json, share_bar
+from tfseg.cli.console import note, print_json, share_bar, some
 from tfseg.errors import ConfigError, DataError, TfsegError
 
 if TYPE_CHECKING:
@@ -344,13 +344,14 @@ def _save_pictures(outcome: Outcome, folder: Path) -> list[tuple[str, bytes]]:
 
 
 def _note_gaps(metrics: Metrics, whose: str = "") -> None:
-    from tfseg.cli.evaluation_tables import some
-
     for failure in metrics.failed:
         note(f"{whose}failed: {failure.error}")
     for what, names in (
         ("no prediction for {} cases", metrics.missing),
         ("no case for {} files", metrics.unmatched),
+        ("{} held-out cases are not there", metrics.absent),
+        ("{} cases are new to the model and not measured without --all-cases", metrics.new),
+        ("{} remarks", metrics.remarks),
     ):
         if names:
             note(f"{whose}{what.format(len(names))}: {some(names)}")

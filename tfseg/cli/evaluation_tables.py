@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tfseg.cli.console import print_table
+from tfseg.cli.console import print_table, some
 from tfseg.evaluation import VOLUMES
 from tfseg.report.columns import NOTHING, column, interval, number, p_value, signed, spread
 
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from tfseg.evaluation import Comparison, Difference, Metrics, Statistic
 
 _WORST_SHOWN = 5
-_NAMED = 10  # in a line of text; the files name all
 
 
 def print_metrics(metrics: Metrics) -> None:
@@ -70,12 +69,6 @@ def print_comparison(comparison: Comparison) -> None:
         ["class", "metric", "difference (95 %)", "p", "n", "better"],
         [(name, metric, *_difference(metric, difference)) for name, metric, difference in rows],
     )
-
-
-def some(names: Sequence[str]) -> str:
-    """Return the first few names and how many more there are."""
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more
 
 
 def _print_crossed(

@@ -13,12 +13,17 @@ if TYPE_CHECKING:
     from tfseg.config import TrainConfig
     from tfseg.training.run import Setup
 
+_LIMITS = ("epochs", "time_budget_s")
 _BUILTIN_EPOCHS = 20  # enough to see every organ of the synthetic scans, in minutes on two cores
 
 
 @click.command()
 @click.option("--model", help="Network to train; `tfseg models` lists them.")
-@click.option("--data", type=click.Path(), help="Data set folder (default: a synthetic one).")
+@click.option(
+    "--data",
+    type=click.Path(),
+    help="Data set folder (default: a synthetic one); with --resume: where it is now.",
+)
 @click.option("--run", type=click.Path(), help="Run folder (default: runs/<model>-<date>).")
 @click.option("--fold", help="Fold held out for validation, or `all` to hold out none. [0]")
 @click.option(
@@ -134,7 +139,7 @@ def _new_setup(given: dict[str, Any], run: str | None) -> Setup:
 
 def _options(given: dict[str, Any]) -> dict[str, Any]:
     """Return the command's own options as settings; those not given are left out."""
-    from tfseg.config import parse_duration
+    from tfseg.config import UNLIMITED_EPOCHS, parse_duration
 
     settings = {
         key: given[key]
@@ -146,29 +151,59 @@ def _options(given: dict[str, Any]) -> dict[str, Any]:
     if given["time_budget"] is not None:
         settings["time_budget_s"] = parse_duration(given["time_budget"])
         if given["epochs"] is None:
-            settings["epochs"] = 100_000  # time alone ends the run
+            settings["epochs"] = UNLIMITED_EPOCHS  # time alone ends the run
     if given["deterministic"]:
         settings["deterministic"] = True
     return settings
 
 
 def _resumed(setup: Setup, given: dict[str, Any]) -> Setup:
-    """Return the run's set-up; only its length may change when it goes on."""
+    """Return the run's set-up; its length and the place of its data may change when it goes on."""
     from dataclasses import replace
 
+    from tfseg.cli.console import note
+    from tfseg.config import UNLIMITED_EPOCHS, parse_settings
     from tfseg.errors import ConfigError
+    from tfseg.files import read_json
+    from tfseg.plan import Plan
 
-    settings = _options(given)
-    if settings.get("model") == setup.config.model:
-        settings.pop("model")
-    refused = [key for key in settings if key not in {"epochs", "time_budget_s"}]
-    refused += [key for key in ("settings", "config_file", "plan_file") if given[key]]
-    if refused:
-        raise ConfigError(
-            f"--resume goes on with the run as it was configured; {refused[0]} cannot change. "
-            "Only --epochs and --time-budget can. Start a new run for the rest."
+    config = setup.config
+    limits = {key: value for key, value in _options(given).items() if key in _LIMITS}
+    fixed = {key: value for key, value in _options(given).items() if key not in _LIMITS}
+    if given["config_file"]:
+        document = read_json(given["config_file"], "the configuration")
+        fixed.update(document if isinstance(document, dict) else {"config": document})
+    fixed.update(parse_settings(given["settings"]))
+    if given["plan_file"] and Plan.load(given["plan_file"]) != setup.plan:
+        fixed["plan"] = given["plan_file"]
+    data = fixed.pop("data", None)
+    if data is not None:
+        limits["data"] = str(Path(str(data)).resolve())
+    for key, value in fixed.items():
+        now = _setting(setup, key)
+        if value != now:
+            raise ConfigError(
+                f"--resume goes on with the run as it was configured; {key} cannot change"
+                f"{f' from {now} to {value}' if key != 'plan' else ''}. Only --epochs, "
+                "--time-budget and the place of --data can. Start a new run for the rest."
+            )
+    by_time_alone = config.time_budget_s is not None and config.epochs == UNLIMITED_EPOCHS
+    if by_time_alone and "epochs" in limits and "time_budget_s" not in limits:
+        limits["time_budget_s"] = None
+        note(
+            f"The run had {config.time_budget_s:g} s; now it goes on to epoch {limits['epochs']}, "
+            "however long that takes."
         )
-    return replace(setup, config=setup.config.model_copy(update=settings))
+    return replace(setup, config=config.model_copy(update=limits))
+
+
+def _setting(setup: Setup, key: str) -> Any:
+    """Return a setting of a run as ``--set`` would give it; ``None`` where there is none."""
+    known = setup.plan.model_dump(mode="json") | setup.config.options
+    found: Any = known | setup.config.model_dump(mode="json")
+    for part in key.split("."):
+        found = found.get(part) if isinstance(found, dict) else None
+    return found
 
 
 def _builtin_data(run: str | None, seed: int) -> Path:

@@ -87,12 +87,15 @@ class CaseRow(_Record):
     Attributes:
         case: its id.
         mean_dice: over the foreground classes whose Dice is defined.
+        role: what it was to the model's training: ``held out``, ``trained on``, ``new``, ...
+            (:class:`tfseg.datasets.split.Found`); ``None`` where that is not known.
         scores: class or region -> metric -> value.
         image: image-level metric -> value.
     """
 
     case: str
     mean_dice: _Number | None
+    role: str | None = None
     scores: dict[str, _Scores]
     image: _Scores = {}
 
@@ -126,6 +129,9 @@ class Metrics(_Record):
         failed: cases that could not be evaluated.
         missing: cases without a prediction.
         unmatched: prediction files that belong to no case.
+        new: cases that the model's training did not have and that were not measured.
+        absent: cases held out from training that are not there any more.
+        remarks: what else to know of the cases, such as that one has changed since training.
     """
 
     version: Literal[2] = 2
@@ -144,6 +150,9 @@ class Metrics(_Record):
     failed: list[Failure] = []
     missing: list[str] = []
     unmatched: list[str] = []
+    new: list[str] = []
+    absent: list[str] = []
+    remarks: list[str] = []
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:

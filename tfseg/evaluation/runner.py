@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -12,6 +12,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from tfseg.datasets import Case, Dataset
+from tfseg.datasets.split import Role
 from tfseg.errors import ConfigError, DataError, TfsegError
 from tfseg.evaluation.case import CaseResult, evaluate_case
 from tfseg.evaluation.document import Failure, Metrics
@@ -43,6 +44,10 @@ class Evaluation:
             are measured.
         missing: cases without a prediction.
         unmatched: prediction files that belong to no case.
+        roles: what each case was to a model's training, where that is known.
+        new: cases that the training did not have and that are not measured.
+        absent: held-out cases that are not there.
+        remarks: what else to know of the cases.
     """
 
     dataset: Dataset
@@ -54,6 +59,10 @@ class Evaluation:
     in_turn: bool = False
     missing: tuple[str, ...] = ()
     unmatched: tuple[str, ...] = ()
+    roles: Mapping[str, Role] = field(default_factory=dict)
+    new: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     def run(
         self,
@@ -183,5 +192,8 @@ class Outcome:
             failed=self.failed,
             missing=list(self.evaluation.missing),
             unmatched=list(self.evaluation.unmatched),
-            **summarise(self.results, protocol),
+            new=list(self.evaluation.new),
+            absent=list(self.evaluation.absent),
+            remarks=list(self.evaluation.remarks),
+            **summarise(self.results, protocol, self.evaluation.roles),
         )

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import logging
 import zipfile
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,7 +15,9 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tfseg.artifact import FILE_NAME
+from tfseg.cli.console import track
 from tfseg.datasets import Case, Dataset, open_dataset
+from tfseg.datasets.split import Role, Split, recall
 from tfseg.errors import ConfigError, DataError
 from tfseg.evaluation.runner import Evaluation
 from tfseg.files import read_json
@@ -189,8 +194,12 @@ def _of_run(run: Path, data: Path | None, all_cases: bool, anyway: bool) -> Eval
                 f"the run's data set is gone: there is no folder {data}. Name it with --data."
             )
     dataset = open_dataset(data)
-    cases, words = _labelled(dataset) if all_cases else _held_out(dataset, trained, run)
-    return _of_model(dataset, cases, words, Predictor.open(run), anyway)
+    known = Split.load(run)
+    if known is None and trained.fold == "all" and not all_cases:
+        raise _none_held_out(run)
+    predictor = Predictor.open(run)
+    chosen = _choose(dataset, known, trained, predictor.manifest.training, run, all_cases)
+    return _of_model(dataset, chosen, predictor, anyway)
 
 
 def _of_artifact(artifact: Path, data: Path | None, all_cases: bool, anyway: bool) -> Evaluation:
@@ -198,11 +207,11 @@ def _of_artifact(artifact: Path, data: Path | None, all_cases: bool, anyway: boo
         raise DataError(f"{artifact} is a model, which needs cases. Name a data set with --data.")
     dataset = open_dataset(data)
     predictor = Predictor.open(artifact)
-    if all_cases:
-        cases, words = _labelled(dataset)
-    else:
-        cases, words = _held_out(dataset, _trained(predictor.manifest.training, artifact), artifact)
-    return _of_model(dataset, cases, words, predictor, anyway)
+    training = predictor.manifest.training
+    known = Split.of_digests(training.get("images"))
+    trained = None if all_cases and known is None else _trained(training, artifact)
+    chosen = _choose(dataset, known, trained, training, artifact, all_cases)
+    return _of_model(dataset, chosen, predictor, anyway)
 
 
 def _trained(document: object, source: Path) -> _Trained:
@@ -215,30 +224,88 @@ def _trained(document: object, source: Path) -> _Trained:
         ) from error
 
 
-def _held_out(dataset: Dataset, trained: _Trained, model: Path) -> tuple[tuple[Case, ...], str]:
-    if trained.fold == "all":
-        raise ConfigError(
-            f"{model} was trained on every case (fold all), so none is held out to measure it on. "
-            "Name other data with --data and --all-cases."
-        )
-    _, held_out = dataset.split(trained.fold, trained.seed)
-    return held_out, f"held-out fold {trained.fold} (seed {trained.seed})"
+def _none_held_out(model: Path) -> ConfigError:
+    return ConfigError(
+        f"{model} was trained on every case (fold all), so none is held out to measure it on. "
+        "Name other data with --data and --all-cases."
+    )
 
 
-def _labelled(dataset: Dataset) -> tuple[tuple[Case, ...], str]:
-    cases = tuple(case for case in dataset.cases if case.label is not None)
-    if not cases:
-        raise DataError(f"{dataset.root}: no case has a reference label map to measure against.")
-    return cases, "all labelled cases"
+@dataclass(frozen=True)
+class _Chosen:
+    """The cases to measure a model on, and what to say of them."""
+
+    cases: tuple[Case, ...]
+    words: str
+    roles: dict[str, Role] = field(default_factory=dict)
+    new: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
 
-def _of_model(
+def _choose(
     dataset: Dataset,
-    cases: tuple[Case, ...],
-    source: str,
-    predictor: Predictor,
-    anyway: bool,
-) -> Evaluation:
+    known: Split | None,
+    trained: _Trained | None,
+    counts: Mapping[str, Any],
+    model: Path,
+    all_cases: bool,
+) -> _Chosen:
+    """Choose the cases of a data set to measure a model on.
+
+    Those held out from its training where they are there; else those that it has never had.
+    """
+    labelled = [case for case in dataset.cases if case.label is not None]
+    if not labelled:
+        raise DataError(f"{dataset.root}: no case has a reference label map to measure against.")
+    if known is None:
+        if all_cases or trained is None:
+            return _Chosen(tuple(labelled), "all labelled cases")
+        if trained.fold == "all":
+            raise _none_held_out(model)
+        _, held_out = recall(dataset, trained.fold, trained.seed, counts, model)
+        return _Chosen(held_out, _fold_words(trained))
+    found = known.find(dataset, lambda cases: track(tuple(cases), "Recognising the cases"))
+    held_out_ids, new = found.ids("held out"), found.ids("new", "related")
+    if all_cases:
+        chosen, words = set(found.roles), f"all labelled cases: {_counted(found.roles)}"
+        new = ()
+    elif held_out_ids:
+        chosen, words = set(held_out_ids), _fold_words(trained)
+        if found.missing_held_out:
+            words += f", {len(held_out_ids)} of {len(known.held_out)} cases"
+    elif unseen := found.ids("new") or found.ids("test"):
+        chosen, words = set(unseen), "cases that the model was not trained on"
+        new = tuple(case for case in new if case not in chosen)
+    else:
+        raise ConfigError(
+            f"{dataset.root} has no case that {model} was not trained on: "
+            f"{_counted(found.roles)}. Name other data with --data."
+        )
+    return _Chosen(
+        cases=tuple(case for case in labelled if case.id in chosen),
+        words=words,
+        roles=found.roles,
+        new=new,
+        absent=tuple(one.id or "(no name)" for one in found.missing_held_out),
+        remarks=(*found.changed, *found.remarks),
+    )
+
+
+def _fold_words(trained: _Trained | None) -> str:
+    return (
+        "held-out cases"
+        if trained is None
+        else (f"held-out fold {trained.fold} (seed {trained.seed})")
+    )
+
+
+def _counted(roles: Mapping[str, Role]) -> str:
+    """Return how many cases have each role, in words."""
+    return ", ".join(f"{number} {role}" for role, number in Counter(roles.values()).most_common())
+
+
+def _of_model(dataset: Dataset, chosen: _Chosen, predictor: Predictor, anyway: bool) -> Evaluation:
     labels = predictor.manifest.plan.labels
     if labels != dataset.labels:
         raise DataError(
@@ -259,9 +326,13 @@ def _of_model(
 
     return Evaluation(
         dataset,
-        cases,
+        chosen.cases,
         predict=lambda case: predictor.predict(image_of(case)),
-        source=source,
+        source=chosen.words,
         both=lambda case: predictor.predict_with_probabilities(image_of(case)),
         in_turn=True,
+        roles=dict(chosen.roles),
+        new=chosen.new,
+        absent=chosen.absent,
+        remarks=chosen.remarks,
     )

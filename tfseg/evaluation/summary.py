@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,12 +17,17 @@ from tfseg.metrics.statistics import bootstrap_mean
 _WORST_NAMED = 3
 
 
-def summarise(results: Sequence[CaseResult], protocol: Protocol | None = None) -> dict[str, Any]:
+def summarise(
+    results: Sequence[CaseResult],
+    protocol: Protocol | None = None,
+    roles: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
     """Summarise cases: per class and metric, and per case.
 
     Args:
         results: one a case, all measured alike.
         protocol: what they were measured by, if by one: it adds figures over all cases.
+        roles: case -> what it was to the model's training.
 
     Returns:
         The fields ``metrics``, ``cases``, ``mean_dice``, ``classes``, ``image``, ``overall`` and
@@ -51,6 +56,7 @@ def summarise(results: Sequence[CaseResult], protocol: Protocol | None = None) -
             CaseRow(
                 case=result.case,
                 mean_dice=_finite(result.mean_dice),
+                role=(roles or {}).get(result.case),
                 scores={
                     name: {
                         m: _finite(result.scores.get(name, {}).get(m, math.nan)) for m in metrics

@@ -7,6 +7,8 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn
 
+from tfseg.training.validation import Validation
+
 
 class TrainingDisplay:
     """A progress bar over the run, by epochs or time, with loss, Dice and time left."""
@@ -42,16 +44,20 @@ class TrainingDisplay:
         """Show that ``done`` of the run, in [0, 1], is finished, in epoch ``epoch`` (from 1)."""
         self._bar.update(self._task, completed=done, epoch=epoch, loss=f"{loss:.4f}")
 
-    def epoch(self, number: int, loss: float, dice: float | None, left_s: float) -> None:
-        """Show epoch ``number`` (from 1) as finished; ``dice`` where it was measured."""
+    def epoch(self, number: int, loss: float, found: Validation | None, left_s: float) -> None:
+        """Show epoch ``number`` (from 1) as finished, and its validation where there was one."""
         left = format_seconds(left_s)
         self._bar.update(self._task, loss=f"{loss:.4f}", left=left)
-        if dice is None:
+        if found is None:
             return
-        self._bar.update(self._task, dice=f"{dice:.4f}")
+        dice = f"{found.mean_dice:.4f}"
+        for what in ("missed", "invented"):
+            if number_of := int(getattr(found, what)[1:].sum()):
+                dice += f", {number_of} {what}"
+        self._bar.update(self._task, dice=dice)
         if not self._console.is_terminal:
             self._console.print(
-                f"epoch {number}  loss {loss:.4f}  Dice {dice:.4f}  {left} left", highlight=False
+                f"epoch {number}  loss {loss:.4f}  Dice {dice}  {left} left", highlight=False
             )
 
 

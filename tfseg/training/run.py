@@ -11,7 +11,8 @@ from typing import Any
 
 from tfseg.artifact import Manifest
 from tfseg.config import TrainConfig
-from tfseg.datasets import open_dataset
+from tfseg.datasets import Case, Dataset, open_dataset
+from tfseg.datasets.split import Split, recall
 from tfseg.errors import ConfigError, DataError, TfsegError
 from tfseg.files import read_json, sha256, write_json
 from tfseg.fingerprint import ImageFingerprint
@@ -28,15 +29,23 @@ Track = Callable[[Iterable[Any], str], Iterable[Any]]
 
 @dataclass(frozen=True)
 class Setup:
-    """A run that is ready to start: its configuration and its plan."""
+    """A run that is ready to start: its configuration, its plan and its cases.
+
+    Attributes:
+        fingerprint: of the training images; the manifest keeps it.
+        split: which cases are trained on and held out; ``None`` for a run of an older release.
+    """
 
     config: TrainConfig
     plan: Plan
-    fingerprint: ImageFingerprint | None = None  # of the training images; kept by the manifest
+    fingerprint: ImageFingerprint | None = None
+    split: Split | None = None
 
     def save(self, folder: Path) -> None:
-        """Write ``config.json`` and ``plan.json``; the configuration last, it marks the run."""
+        """Write the run's files; the configuration last, it marks the run."""
         self.plan.save(folder / "plan.json")
+        if self.split is not None:
+            self.split.save(folder)
         write_json(folder / "config.json", self.config.model_dump(mode="json"))
 
     @classmethod
@@ -46,7 +55,7 @@ class Setup:
         config = TrainConfig.parse(read_json(path, "the run's configuration"), str(path))
         known = _known(folder)
         plan = Plan.load(folder / "plan.json")
-        return cls(config, plan, None if known is None else known.fingerprint)
+        return cls(config, plan, None if known is None else known.fingerprint, Split.load(folder))
 
 
 def plan_run(
@@ -68,7 +77,7 @@ def plan_run(
 
     dataset = open_dataset(config.data)
     fold = None if config.fold == "all" else config.fold
-    training, _ = dataset.split(fold, config.seed)
+    training, held_out = dataset.split(fold, config.seed)
     budget = _budget(config)
     dims = plan_settings.get("dims", dataset.dims if plan is None else plan.dims)
     if dims not in (2, 3):
@@ -105,7 +114,8 @@ def plan_run(
     if not config.replicas:  # the check starts TensorFlow, and logical devices come before that
         check_loss(loss, network, plan)
     images = (fingerprint or look()).images
-    return Setup(config.model_copy(update={"options": options}), plan, images)
+    split = Split.of(training, held_out, lambda cases: track(cases, "Taking down the cases"))
+    return Setup(config.model_copy(update={"options": options}), plan, images, split)
 
 
 def train_run(setup: Setup, folder: Path, *, resume: bool, track: Track) -> Manifest:
@@ -124,14 +134,21 @@ def train_run(setup: Setup, folder: Path, *, resume: bool, track: Track) -> Mani
     from tfseg.training.objective import check_loss, detection_objective, prepare_loss
     from tfseg.training.stages import check_epochs
     from tfseg.training.trainer import Trainer
+    from tfseg.training.validation import choose_cases, describe
+    from tfseg.training.validation import summary as validation_summary
     from tfseg.training.weights import load_weights
 
     config, plan = setup.config, setup.plan
     network = model_config(config.model, **config.options)
     check_epochs(network.training_stages(), config.epochs)
+    if resume and not Path(config.data).is_dir():
+        raise DataError(
+            f"the run's data set is gone: there is no folder {config.data}. Name it with --data."
+        )
     dataset = open_dataset(config.data)
-    fold = None if config.fold == "all" else config.fold
-    training, held_out = dataset.split(fold, config.seed)
+    split, training, held_out = _cases(setup, dataset, folder, resume=resume, track=track)
+    for remark in split.doubles():
+        note(remark)
     cache = folder.parent / CACHE
     prepared = prepare_cases(
         dataset,
@@ -145,6 +162,17 @@ def train_run(setup: Setup, folder: Path, *, resume: bool, track: Track) -> Mani
     config, loss, prepared[: len(training)] = prepare_loss(
         config, prepared[: len(training)], plan, track
     )
+    going_on = resume and any((folder / "checkpoints").glob("*.npz"))
+    if resume and not going_on:
+        note("There is no checkpoint yet: the run starts at its beginning.")
+    judges = choose_cases(prepared[len(training) :], config.validation_cases, plan.num_classes)
+    if judges:
+        note(describe(judges, len(held_out), plan.labels))
+    if not any(case.places for case in judges):
+        if judges:
+            note("No held-out case has a foreground voxel: nothing can choose the best checkpoint, "
+                 "so the last one is kept.")  # fmt: skip
+        judges = []
     strategy = open_strategy(config.replicas)
     check_loss(loss, network, plan)
     replicas = strategy.num_replicas_in_sync
@@ -163,7 +191,7 @@ def train_run(setup: Setup, folder: Path, *, resume: bool, track: Track) -> Mani
         shape = (*plan.patch_size, len(plan.channels))
         model = build_same_size(config.model, shape, plan.num_classes, **config.options)
         objective = detection_objective(model, network, loss)
-        if config.weights and not resume:
+        if config.weights and not going_on:
             note(str(load_weights(model, config.weights)))
     if config.replicas or not gpu_count():
         check_memory(model, plan.batch_size, plan.patch_size)
@@ -175,7 +203,7 @@ def train_run(setup: Setup, folder: Path, *, resume: bool, track: Track) -> Mani
         sampler=PatchSampler(
             prepared[: len(training)], plan, config.augmentation, config.foreground, config.seed
         ),
-        validation=prepared[len(training) :],
+        validation=judges,
         loss=loss,
         loss_weights=model_info(config.model).loss_weights,
         folder=folder,
@@ -183,8 +211,9 @@ def train_run(setup: Setup, folder: Path, *, resume: bool, track: Track) -> Mani
         groups=network.label_groups(plan.num_classes),
         objective=objective,
     )
-    if resume and (folder / "checkpoints" / "last.npz").exists():
+    if going_on:
         trainer.resume()
+        _check_length(trainer.finished(), config, Setup.load(folder).config)
     manifest = Manifest(
         versions=_versions(tf.__version__, keras.__version__),
         format="run",
@@ -195,7 +224,7 @@ def train_run(setup: Setup, folder: Path, *, resume: bool, track: Track) -> Mani
         fingerprint=setup.fingerprint,
     )
     # Everything that can be refused has been: only now does the run appear on disk.
-    Setup(config, plan).save(folder)
+    Setup(config, plan, split=split).save(folder)
     manifest.save(folder, "manifest.json")
     mark_latest(folder)
     try:
@@ -214,12 +243,80 @@ def train_run(setup: Setup, folder: Path, *, resume: bool, track: Track) -> Mani
         "seconds": round(progress.elapsed_s, 1),
         "best_epoch": progress.best_epoch,
         "parameters": model.count_params(),
+        "images": split.digests,
     }
+    best = [one for one in progress.history if one["epoch"] == progress.best_epoch]
+    if judges and best and best[0].get("val_dice") is not None:
+        summary["validation"] = validation_summary(best[0], len(judges), plan.labels)
+        if not best[0]["val_dice"]:
+            note("The network that is kept finds nothing of what the validation cases have.")
     network_file = folder / "model.keras"
     files = {network_file.name: sha256(network_file)} if network_file.is_file() else {}
     manifest = manifest.model_copy(update={"training": summary, "files": files})
     manifest.save(folder, "manifest.json")
     return manifest
+
+
+def _cases(
+    setup: Setup, dataset: Dataset, folder: Path, *, resume: bool, track: Track
+) -> tuple[Split, tuple[Case, ...], tuple[Case, ...]]:
+    """Return the run's split and its (training, held-out) cases, in the order of the split.
+
+    Raises:
+        DataError: a run that goes on does not find its cases as they were.
+    """
+    split, here = setup.split, {case.id: case for case in dataset.cases if case.label}
+    if split is None:
+        fold = None if setup.config.fold == "all" else setup.config.fold
+        known = _known(folder)
+        cases = recall(dataset, fold, setup.config.seed, known.training if known else {}, folder)
+        return Split.of(*cases), *cases
+    place = {one.id: one.id for one in (*split.training, *split.held_out)}
+    if resume:
+        place = _found_again(split, dataset, folder, track)
+    try:
+        training, held_out = (
+            tuple(here[place[one.id]] for one in part) for part in (split.training, split.held_out)
+        )
+    except KeyError as error:
+        raise DataError(f"{dataset.root}: the training case {error} is gone.") from error
+    return split, training, held_out
+
+
+def _found_again(split: Split, dataset: Dataset, folder: Path, track: Track) -> dict[str, str]:
+    """Return where a run that goes on finds its cases: id in the run -> id in the data set."""
+    from tfseg.cli.console import note, some
+
+    found = split.find(dataset, lambda cases: track(cases, "Recognising the cases"))
+    missing = [one.id for one in (*found.missing_training, *found.missing_held_out)]
+    reasons = [f"{len(missing)} are not in {dataset.root}: {some(missing)}"] if missing else []
+    reasons += [some(found.changed)] if found.changed else []
+    if reasons:
+        raise DataError(
+            f"{folder} can go on only with the cases that it began with; {'; '.join(reasons)}. "
+            f"Restore them, or start a new run from its network: --set weights={folder}."
+        )
+    for remark in found.remarks:
+        note(remark)
+    new = found.ids("new", "related")
+    if new:
+        note(f"not in this run, as they were added later: {some(new)}")
+    # A copy under another name comes first, so that the case of the same name replaces it.
+    renamed = {before.id: now for now, before in found.records.items()}
+    return renamed | {one: one for one, before in found.records.items() if before.id == one}
+
+
+def _check_length(finished: str, config: TrainConfig, before: TrainConfig) -> None:
+    """Refuse a new length that leaves nothing to train; a run that ended may be ended again."""
+    from tfseg.cli.console import note
+
+    if not finished:
+        return
+    if (config.epochs, config.time_budget_s) != (before.epochs, before.time_budget_s):
+        raise ConfigError(
+            f"there is nothing to go on with: {finished}. Give more with --epochs or --time-budget."
+        )
+    note(f"Nothing is left to train: {finished}.")
 
 
 def _budget(config: TrainConfig) -> Budget:

@@ -8,7 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
+import os
+import struct
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +23,15 @@ import numpy as np
 
 from tfseg.errors import DataError
 from tfseg.files import atomic_path
+
+MEASURE = "pooled Dice"
+_log = logging.getLogger(__name__)
+
+# What NumPy, zipfile and JSON raise for a file that is not what they wrote.
+_DAMAGED = (
+    OSError, ValueError, TypeError, KeyError, EOFError, SyntaxError, NotImplementedError,
+    RecursionError, MemoryError, struct.error, zlib.error, tokenize.TokenError, zipfile.BadZipFile,
+)  # fmt: skip
 
 
 @dataclass
@@ -29,6 +43,7 @@ class Progress:
         elapsed_s: seconds of training so far, over all sessions.
         epoch_s: seconds of the last epoch, its validation included.
         best: best validation Dice so far; -1 before the first.
+        measure: what ``best`` is measured by.
         best_epoch: when that was; or when the stage began, if that was later.
         stage: of the last epoch, where a network is trained in stages.
         history: one record an epoch, the rows of ``history.csv``.
@@ -38,33 +53,68 @@ class Progress:
     elapsed_s: float = 0.0
     epoch_s: float = 0.0
     best: float = -1.0
+    measure: str = MEASURE
     best_epoch: int = 0
     stage: int = 0
     history: list[dict[str, float | int | None]] = field(default_factory=list)
 
 
 def save_state(path: Path, model: Any, optimizer: Any, progress: Progress) -> None:
-    """Write a checkpoint; the old one stays until the new one is whole."""
+    """Write a checkpoint; the one that was there becomes :func:`previous`, whole as it is."""
     arrays = {name: variable.numpy() for name, variable in _named(model, optimizer).items()}
     counters = json.dumps(dataclasses.asdict(progress))
-    with atomic_path(path) as temporary, temporary.open("wb") as handle:
-        np.savez(handle, progress=np.array(counters), **arrays)
+    with atomic_path(path) as temporary:
+        with temporary.open("wb") as handle:
+            np.savez(handle, progress=np.array(counters), **arrays)
+        if path.exists():
+            os.replace(path, previous(path))
+
+
+def previous(path: Path) -> Path:
+    """Return where the checkpoint before ``path`` lies."""
+    return path.with_name("previous.npz")
+
+
+def load_latest(path: Path, model: Any, optimizer: Any) -> Progress:
+    """Restore the checkpoint ``path``, or, if it is damaged or missing, the one before it.
+
+    Raises:
+        DataError: neither can be read, or they are of another network.
+    """
+    before = previous(path)
+    try:
+        return load_state(path, model, optimizer)
+    except DamagedError as error:
+        if not before.exists():
+            raise
+        progress = load_state(before, model, optimizer)
+        _log.warning("%s Going on from the one before it, of epoch %d.", error.what, progress.epoch)
+        return progress
 
 
 def load_state(path: Path, model: Any, optimizer: Any) -> Progress:
     """Restore a checkpoint into ``model`` and ``optimizer`` and return its counters.
 
     Raises:
-        DataError: missing, damaged, or of another network.
+        DamagedError: missing or damaged.
+        DataError: of another network.
     """
+    run = path.parent.parent
     try:
+        with zipfile.ZipFile(path) as archive:
+            wrong = archive.testzip()  # NumPy compares no checksum of an array that it misreads
+        if wrong is not None:
+            raise ValueError(f"the checksum of {wrong} is wrong")
         with np.load(path, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
+        counters = json.loads(str(arrays.pop("progress")))
+        if counters.get("measure") != MEASURE:  # of an older release, which took a mean over cases
+            counters |= {"best": -1.0, "measure": MEASURE}
+        progress = Progress(**counters)
     except FileNotFoundError:
-        raise DataError(f"there is no checkpoint {path}. Start without --resume.") from None
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
-        raise DataError(f"the checkpoint {path} is damaged. Start without --resume.") from error
-    counters = json.loads(str(arrays.pop("progress", np.array("{}"))))
+        raise DamagedError(f"there is no checkpoint {path}.", run) from None
+    except _DAMAGED as error:
+        raise DamagedError(f"the checkpoint {path} is damaged.", run) from error
     variables = _named(model, optimizer)
     if set(variables) != set(arrays) or any(
         tuple(variable.shape) != arrays[name].shape for name, variable in variables.items()
@@ -75,7 +125,20 @@ def load_state(path: Path, model: Any, optimizer: Any) -> Progress:
         )
     for name, variable in variables.items():
         variable.assign(arrays[name])
-    return Progress(**counters)
+    return progress
+
+
+class DamagedError(DataError):
+    """A checkpoint that cannot be read; the message ends with a way that leads on."""
+
+    def __init__(self, what: str, run: Path) -> None:
+        better = (
+            f", or from its best network in a new one: --set weights={run}"
+            if (run / "model.keras").is_file()
+            else ""
+        )
+        super().__init__(f"{what} Start anew in another run folder (--run){better}.")
+        self.what = what
 
 
 def _named(model: Any, optimizer: Any) -> dict[str, Any]:

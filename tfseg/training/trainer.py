@@ -25,7 +25,7 @@ from tfseg.files import atomic_path
 from tfseg.inference.backends.keras_run import KerasBackend
 from tfseg.inference.sliding import segment_array
 from tfseg.losses.loss import LabelGroups, SegmentationLoss, supervised_loss
-from tfseg.metrics import ClassCounts, confusion, dice
+from tfseg.metrics import confusion
 from tfseg.models import inference_model
 from tfseg.models.config import Stage
 from tfseg.pipeline.batches import patch_batches
@@ -36,7 +36,8 @@ from tfseg.training.logs import write_history
 from tfseg.training.progress import TrainingDisplay
 from tfseg.training.schedule import poly_rate, run_progress, time_is_up
 from tfseg.training.stages import TrainedParts
-from tfseg.training.state import Progress, load_state, save_state
+from tfseg.training.state import Progress, load_latest, save_state
+from tfseg.training.validation import Validation, columns
 
 _CHECK_EVERY = 10  # steps between looks at the loss: each look waits for the device
 
@@ -50,7 +51,7 @@ class Trainer:
         strategy: the devices.
         config: of the run.
         sampler: draws training patches.
-        validation: held-out cases, prepared; may be empty.
+        validation: the held-out cases that choose the checkpoint, prepared; may be empty.
         loss: of one output.
         loss_weights: of the model's outputs, where there are no stages.
         folder: the run folder.
@@ -85,12 +86,32 @@ class Trainer:
         return self.folder / "checkpoints" / "last.npz"
 
     def resume(self) -> None:
-        """Go on from the run folder's last checkpoint.
+        """Go on from the run folder's last checkpoint, or from the one before if it is damaged.
 
         Raises:
-            DataError: there is none, or it is of another network.
+            DataError: there is none that can be read, or it is of another network.
         """
-        self.progress = load_state(self._last, self.model, self.optimizer)
+        self.progress = load_latest(self._last, self.model, self.optimizer)
+
+    def finished(self) -> str:
+        """Return why there is nothing left to train, in words; empty where there is something."""
+        config, progress = self.config, self.progress
+        if progress.epoch >= config.epochs:
+            return f"epoch {progress.epoch} is done, and --epochs is {config.epochs}"
+        if not progress.epoch or not self._parts.is_last(progress.stage):
+            return ""
+        if time_is_up(progress.elapsed_s, progress.epoch_s, config.time_budget_s):
+            return (
+                f"the time budget of {config.time_budget_s:g} s, which counts all sessions, is "
+                f"used up: {progress.elapsed_s:.1f} s are trained, the last epoch took "
+                f"{progress.epoch_s:.1f} s"
+            )
+        waited = progress.epoch - progress.best_epoch
+        if config.patience and waited >= config.patience:
+            return (
+                f"no better validation Dice for {waited} epochs, and patience is {config.patience}"
+            )
+        return ""
 
     def train(self) -> Progress:
         """Train until epochs, time budget or patience end it; return the counters.
@@ -102,19 +123,14 @@ class Trainer:
         Raises:
             DivergedError: the loss is not finite; the last good checkpoint stays.
         """
-        config, progress = self.config, self.progress
         writer = tf.summary.create_file_writer(str(self.folder / "tensorboard"))
         with TrainingDisplay() as display, writer.as_default():
-            while progress.epoch < config.epochs:
-                whole = progress.epoch and self._parts.is_last(progress.stage)
-                if whole and time_is_up(progress.elapsed_s, progress.epoch_s, config.time_budget_s):
-                    break
-                waited = progress.epoch - progress.best_epoch
-                if whole and config.patience and waited >= config.patience:
-                    break
+            if self.progress.history:  # what died after its checkpoint may have left an older one
+                write_history(self.folder, self.progress.history)
+            while not self.finished():
                 self._epoch(display)
         writer.close()
-        return progress
+        return self.progress
 
     def _epoch(self, display: TrainingDisplay) -> None:
         config, progress = self.config, self.progress
@@ -126,23 +142,23 @@ class Trainer:
         loss = self._train_steps(progress.epoch, display)
         progress.epoch += 1
 
-        scores: np.ndarray | None = None
+        found: Validation | None = None
         elapsed = progress.elapsed_s + time.monotonic() - started
         if self._is_validation_epoch(elapsed, time.monotonic() - started):
-            scores = self.validate()
-        mean = None if scores is None else float(scores[1:].mean())
+            found = self.validate()
+        mean = None if found is None else found.mean_dice
         if mean is not None and mean > progress.best:
             progress.best, progress.best_epoch = mean, progress.epoch
         progress.epoch_s = time.monotonic() - started
         progress.elapsed_s += progress.epoch_s
-        progress.history.append(self._record(loss, rate, scores))
+        progress.history.append(self._record(loss, rate, found))
 
         if not self.validation or progress.best_epoch == progress.epoch:
             self.save_model()
         save_state(self._last, self.model, self.optimizer, progress)
         write_history(self.folder, progress.history)
         left = _time_left(progress, config)
-        display.epoch(progress.epoch, loss, mean, left)
+        display.epoch(progress.epoch, loss, found, left)
 
     def _enter_stage(self, done: float) -> None:
         """Let learn what the next epoch is for; ``done`` is the finished share of the run."""
@@ -256,15 +272,14 @@ class Trainer:
         factor = limit / tf.maximum(tf.linalg.global_norm(total), limit)
         return [gradient * tf.cast(factor, gradient.dtype) for gradient in gradients]
 
-    def validate(self) -> np.ndarray:
-        """Return the mean Dice of every class over whole held-out volumes, (classes,)."""
+    def validate(self) -> Validation:
+        """Segment the validation cases as a whole and count what is right and wrong."""
         plan = self.sampler.plan
-        scores = []
-        for case in self.validation[: self.config.validation_cases]:
+        counted = Validation.begin(plan.num_classes)
+        for case in self.validation:
             labels = segment_array(np.asarray(case.image), self._backend, plan)
-            matrix = confusion(np.asarray(case.label), labels, plan.num_classes)
-            scores.append(dice(ClassCounts.of(matrix)))
-        return np.asarray(np.mean(scores, axis=0))
+            counted = counted.add(confusion(np.asarray(case.label), labels, plan.num_classes))
+        return counted
 
     def save_model(self) -> None:
         """Write the network without training heads to ``model.keras``, atomically."""
@@ -272,7 +287,7 @@ class Trainer:
             self._inference.save(temporary)
 
     def _record(
-        self, loss: float, rate: float, scores: np.ndarray | None
+        self, loss: float, rate: float, found: Validation | None
     ) -> dict[str, float | int | None]:
         progress, labels = self.progress, self.sampler.plan.labels
         record: dict[str, float | int | None] = {
@@ -281,10 +296,9 @@ class Trainer:
             "seconds": round(progress.elapsed_s, 3),
             "loss": loss,
             "learning_rate": rate,
-            "val_dice": None if scores is None else float(scores[1:].mean()),
+            "val_dice": None if found is None else found.mean_dice,
+            **columns(found, labels),
         }
-        for value in range(1, len(labels)):
-            record[f"val_dice_{labels[value]}"] = None if scores is None else float(scores[value])
         for name, figure in record.items():
             if figure is not None and name not in {"step", "epoch"}:
                 tf.summary.scalar(name, figure, step=progress.epoch)

@@ -83,6 +83,7 @@ def test_documents_are_strict_json():
     assert json.loads(text)["per_case"][0] == {
         "case": "x",
         "mean_dice": None,
+        "role": None,
         "scores": {
             "organ": {"dice": None, "hd95": None, "reference_ml": 5.0, "prediction_ml": 5.0}
         },

@@ -106,8 +106,10 @@ def test_patience_ends_the_run(
     tfseg: Command, balls: Path, monkeypatch: pytest.MonkeyPatch, tiny: tuple[str, ...]
 ) -> None:
     from tfseg.training import trainer
+    from tfseg.training.validation import Validation
 
-    monkeypatch.setattr(trainer.Trainer, "validate", lambda self: np.array([1.0, 0.5]))
+    found = Validation.begin(2).add(np.array([[8, 1], [1, 1]]))
+    monkeypatch.setattr(trainer.Trainer, "validate", lambda self: found)
     code, out, err = tfseg(
         "train", "--model", "unet", "--data", balls, "--epochs", 50, "--run", "r", "--json",
         *tiny, "--set", "patience=3", "--set", "validate_every=1",

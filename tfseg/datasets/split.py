@@ -1,0 +1,287 @@
+"""Which cases a run learns from and which are held out: written down when it begins.
+
+A split that is worked out again later, from the cases that are there then, is another one as soon
+as a case was added or taken away. So a run keeps ids and digests of its cases in ``split.json``.
+Its manifest, which travels, keeps the images' digests alone: they name nobody, and tell whether a
+scan that lies at hand was learned from.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from tfseg.datasets.base import Case, Dataset
+from tfseg.errors import DataError
+from tfseg.files import read_json, sha256, write_json
+from tfseg.io import read_volume
+from tfseg.plan import first_problem
+
+FILE_NAME = "split.json"
+
+_log = logging.getLogger(__name__)
+
+Role = Literal["held out", "trained on", "related", "changed", "new", "test"]
+
+_HEADERS = (".mhd", ".nhdr", ".hdr")  # their voxels lie in another file
+_LENGTH = 16  # hexadecimal digits, 64 bits: no two scans of one collection share them
+
+
+class CaseRecord(BaseModel):
+    """One case of a run as it was when the run began.
+
+    Attributes:
+        id: in the data set.
+        image, label: digests of the files' content; a scan keeps its digest when it is renamed
+            or moved, and has another when its file is written anew.
+        group: the patient, where the data set says it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str
+    image: str
+    label: str
+    group: str = ""
+
+
+@dataclass(frozen=True)
+class Found:
+    """The cases of a data set as a run knows them.
+
+    Attributes:
+        roles: for each labelled case: ``held out``, ``trained on``, ``related`` (another case of
+            a patient that was trained on), ``changed`` (it has the name of a case that was
+            trained on, and another image), ``test`` (the publisher's test case) or ``new``.
+        records: for each of the run's cases that are there, by the case's present id.
+        changed: whose image or reference is not what the run began with, in words.
+        remarks: what else to know, in words.
+        missing_training, missing_held_out: the run's cases that are not there.
+    """
+
+    roles: dict[str, Role]
+    records: dict[str, CaseRecord]
+    changed: tuple[str, ...]
+    remarks: tuple[str, ...]
+    missing_training: tuple[CaseRecord, ...]
+    missing_held_out: tuple[CaseRecord, ...]
+
+    def ids(self, *roles: Role) -> tuple[str, ...]:
+        """Return the ids of the cases of these roles, sorted."""
+        return tuple(sorted(case for case, role in self.roles.items() if role in roles))
+
+
+class Split(BaseModel):
+    """The content of ``split.json``: the cases of one run, in the order they are trained in."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: Literal[1] = 1
+    training: tuple[CaseRecord, ...]
+    held_out: tuple[CaseRecord, ...]
+
+    @classmethod
+    def of(
+        cls,
+        training: Sequence[Case],
+        held_out: Sequence[Case],
+        track: Callable[[Iterable[Case]], Iterable[Case]] = iter,
+    ) -> Self:
+        """Take down the cases of a run; ``track`` shows how far it is."""
+        records = [record(case) for case in track((*training, *held_out))]
+        return cls(
+            training=tuple(records[: len(training)]), held_out=tuple(records[len(training) :])
+        )
+
+    def save(self, folder: Path) -> None:
+        """Write ``split.json`` into a run folder."""
+        write_json(folder / FILE_NAME, self.model_dump(mode="json"))
+
+    @classmethod
+    def load(cls, folder: Path) -> Self | None:
+        """Read ``split.json``; ``None`` where an older release left none.
+
+        Raises:
+            DataError: damaged.
+        """
+        path = folder / FILE_NAME
+        if not path.is_file():
+            return None
+        try:
+            return cls.model_validate(read_json(path, "the run's split"))
+        except ValidationError as error:
+            raise DataError(
+                f"{path} does not say which cases were held out: {first_problem(error)}. "
+                "Restore it from a copy."
+            ) from error
+
+    @property
+    def digests(self) -> dict[str, list[str]]:
+        """The images' digests for the manifest, sorted so that their order tells nothing."""
+        return {
+            "training": sorted({one.image for one in self.training}),
+            "held_out": sorted({one.image for one in self.held_out}),
+        }
+
+    @classmethod
+    def of_digests(cls, document: Any) -> Self | None:
+        """Return what a manifest knows of the split; ``None`` where it knows nothing."""
+        if not isinstance(document, dict):
+            return None
+        try:
+            training, held_out = (
+                tuple(CaseRecord(id="", image=one, label="") for one in document[part])
+                for part in ("training", "held_out")
+            )
+        except (KeyError, TypeError, ValidationError):
+            return None
+        return cls(training=training, held_out=held_out)
+
+    def doubles(self) -> list[str]:
+        """Return a sentence for each held-out case whose image is trained on under another id."""
+        trained = {one.image: one.id for one in self.training if one.image}
+        return [
+            f"{one.id} is held out, and {trained[one.image]}, which is trained on, has the same "
+            "image: what the network says of it is no proof. Remove one of the two."
+            for one in self.held_out
+            if one.image in trained and one.id
+        ]
+
+    def find(
+        self, dataset: Dataset, track: Callable[[Iterable[Case]], Iterable[Case]] = iter
+    ) -> Found:
+        """Recognise the run's cases in a data set, by their images and by their names.
+
+        A case whose image was trained on is never called held out, whatever its name is.
+
+        Args:
+            dataset: where to look; every labelled case is read once.
+            track: wraps the iterable of cases to show how far it is.
+        """
+        search = _Search(self)
+        for case in track(tuple(case for case in dataset.cases if case.label is not None)):
+            search.look(case)
+        here = {(one.id, one.image) for one in search.records.values()}
+        return Found(
+            roles=search.roles,
+            records=search.records,
+            changed=tuple(search.changed),
+            remarks=tuple(search.remarks),
+            missing_training=tuple(o for o in self.training if (o.id, o.image) not in here),
+            missing_held_out=tuple(o for o in self.held_out if (o.id, o.image) not in here),
+        )
+
+
+class _Search:
+    """Looks at one case after another and says what each is to a run."""
+
+    def __init__(self, split: Split) -> None:
+        self.roles: dict[str, Role] = {}
+        self.records: dict[str, CaseRecord] = {}
+        self.changed: list[str] = []
+        self.remarks: list[str] = []
+        known = (*split.held_out, *split.training)  # of two equal images the trained one counts
+        self._by_image = {one.image: one for one in known if one.image}
+        self._by_id = {one.id: one for one in known if one.id}
+        self._trained = {one.image for one in split.training if one.image}
+        self._trained_ids = {one.id for one in split.training if one.id}
+        self._groups = {one.group for one in split.training if one.group}
+
+    def look(self, case: Case) -> None:
+        now, named = record(case), self._by_id.get(case.id)
+        same = named if named and named.image == now.image else self._by_image.get(now.image)
+        if same is not None:
+            self.roles[case.id] = "trained on" if now.image in self._trained else "held out"
+            self._compare(same, now)
+        elif named is not None:
+            held = case.id not in self._trained_ids
+            self.roles[case.id] = "held out" if held else "changed"
+            self.changed.append(f"the image of {case.id} is not the one that the run began with")
+        elif case.group and case.group in self._groups:
+            self.roles[case.id] = "related"
+        else:
+            self.roles[case.id] = "test" if case.split == "test" else "new"
+        before = same or named
+        if before is not None:
+            self.records[case.id] = before
+
+    def _compare(self, before: CaseRecord, now: CaseRecord) -> None:
+        if before.id and before.id != now.id:
+            self.remarks.append(f"{now.id} is the run's {before.id} under another name")
+        if before.label and before.label != now.label:
+            self.changed.append(f"the reference of {now.id} is not the one that the run began with")
+        if before.id not in {"", *self._trained_ids} and before.image in self._trained:
+            self.remarks.append(
+                f"{before.id} was held out, and its image was trained on under another name"
+            )
+
+
+def record(case: Case) -> CaseRecord:
+    """Take down a case as it is now; what cannot be read has an empty digest."""
+    return CaseRecord(
+        id=case.id,
+        image=_digest((case.image, *case.channels)),
+        label=_digest(() if case.label is None else (case.label, *case.parts)),
+        group=case.group,
+    )
+
+
+def _digest(paths: Iterable[Path]) -> str:
+    try:
+        parts = [_content(path) for path in dict.fromkeys(paths)]
+    except (OSError, DataError):
+        return ""  # who reads the case says what is wrong
+    whole = parts[0] if len(parts) == 1 else _sha256("".join(parts).encode())
+    return whole[:_LENGTH]
+
+
+def _content(path: Path) -> str:
+    """Return the SHA-256 of a file, of a folder's files in any order, or of what a header names."""
+    if path.is_dir():
+        files = (file for file in path.rglob("[!.]*") if file.is_file())
+        return _sha256("".join(sorted(map(sha256, files))).encode())
+    if path.name.lower().endswith(_HEADERS):
+        volume = read_volume(path)
+        return _sha256(volume.array.tobytes() + volume.affine.tobytes())
+    return sha256(path)
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def recall(
+    dataset: Dataset, fold: int | None, seed: int, counts: Mapping[str, Any], model: Path
+) -> tuple[tuple[Case, ...], tuple[Case, ...]]:
+    """Work out (training, held-out) cases for a model of an older release, which names none.
+
+    Args:
+        dataset: that it was trained on.
+        fold, seed: of its training.
+        counts: its manifest's summary of the training.
+        model: for messages.
+
+    Raises:
+        DataError: the data set has not as many cases as it had.
+    """
+    training, held_out = dataset.split(fold, seed)
+    before = (counts.get("cases"), counts.get("held_out_cases"))
+    now = (len(training), len(held_out))
+    if None not in before and before != now:
+        raise DataError(
+            f"{model} does not say which cases were held out from its training, and they cannot be "
+            f"worked out: it had {before[0]} and {before[1]} cases, {dataset.root} now gives "
+            f"{now[0]} and {now[1]}. Use the data as they were, or --all-cases with data that it "
+            "was not trained on."
+        )
+    _log.warning(
+        "%s does not say which cases were held out; they are worked out from %s as it is now.",
+        model, dataset.root,
+    )  # fmt: skip
+    return training, held_out
