@@ -63,6 +63,20 @@ def metrics_page() -> str:
         "its voxels against the rest, d(A->B) the distances from each surface voxel of A to the",
         "nearest of B, n their number. A value that is not defined is left out of every mean and",
         "counted beside it.",
+        "",
+        "A class that neither map has counts as found (Dice 1) unless `--both-empty nan` is given. So",
+        "where cases lack a class, the mean says little of whether it is found: `evaluate` then also",
+        "gives the Dice over the cases whose reference has it, how many have none, and in how many it",
+        "was missed or invented.",
+        "",
+        "While a network is trained, up to `validation_cases` of the held-out cases choose its",
+        "checkpoint, picked so that they have the classes there are. What counts is the Dice of each",
+        "class pooled over them, that is of their voxels counted together, and the mean over the",
+        "classes that any of them has: a network that finds nothing has 0, and what it finds where",
+        "nothing is costs. `history.csv` has for each class its pooled Dice, the cases that have it",
+        "(`val_cases_...`), those where it was missed altogether and those without it where it was",
+        "found (`val_invented_...`). Patience counts from the best of them. Where no held-out case has",
+        "any class, nothing is chosen: the last network is kept, and that is said.",
     ]
     for group, members in itertools.groupby(METRICS.values(), key=lambda info: info.group):
         lines += [

@@ -349,7 +349,7 @@ def _note_gaps(metrics: Metrics, whose: str = "") -> None:
     for what, names in (
         ("no prediction for {} cases", metrics.missing),
         ("no case for {} files", metrics.unmatched),
-        ("{} held-out cases are not there", metrics.absent),
+        ("{} held-out cases are not there", metrics.held_out_missing),
         ("{} cases are new to the model and not measured without --all-cases", metrics.new),
         ("{} remarks", metrics.remarks),
     ):

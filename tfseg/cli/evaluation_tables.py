@@ -25,7 +25,7 @@ def print_metrics(metrics: Metrics) -> None:
     # Above the table rather than as its title, which is wrapped to the table's width.
     click.echo(
         f"{metrics.data}, {metrics.source}{by}: {counted}, mean foreground Dice "
-        f"{number(metrics.mean_dice, 3)}"
+        f"{number(metrics.mean_dice, 3)}{_where_present(metrics)}"
     )
     shown = [metric for metric in metrics.metrics if metric not in VOLUMES]
     _print_crossed(
@@ -48,6 +48,14 @@ def print_metrics(metrics: Metrics) -> None:
                 for row in metrics.per_case[:_WORST_SHOWN]
             ],
         )
+
+
+def _where_present(metrics: Metrics) -> str:
+    """Return what the mean is without the classes that the reference does not have."""
+    if all(one.absent + one.only_prediction == 0 for one in metrics.classes.values()):
+        return ""
+    text = f"; {number(metrics.mean_dice_where_present, 3)} where the reference has the class"
+    return f"{text} ({metrics.empty} of {metrics.cases} cases have none)" if metrics.empty else text
 
 
 def print_comparison(comparison: Comparison) -> None:
@@ -116,11 +124,20 @@ def _print_exceptions(metrics: Metrics) -> None:
         ]
         counts = (summary.absent, summary.only_reference, summary.only_prediction)
         if any(counts) or left_out or infinite:
-            rows.append((name, *map(str, counts), ", ".join(left_out), ", ".join(infinite)))
+            there = number(summary.dice_where_present, 3)
+            rows.append((name, *map(str, counts), there, ", ".join(left_out), ", ".join(infinite)))
     if rows:
         print_table(
             "Cases where a class is not in both maps, and values that are not defined or infinite",
-            ["class", "in neither", "missed", "invented", "not defined", "infinite"],
+            [
+                "class",
+                "in neither",
+                "missed",
+                "invented",
+                "Dice where it is",
+                "not defined",
+                "infinite",
+            ],
             rows,
         )
 

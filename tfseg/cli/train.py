@@ -237,7 +237,14 @@ def _evaluate(config: TrainConfig, folder: Path, *, quiet: bool) -> dict[str, An
     metrics = measure(folder, quiet=quiet)
     return metrics.model_dump(
         mode="json",
-        include={"cases", "mean_dice", "distance_unit", "classes"},
+        include={
+            "cases",
+            "mean_dice",
+            "empty",
+            "mean_dice_where_present",
+            "distance_unit",
+            "classes",
+        },
         exclude={"classes": {"__all__": {"worst"}}},
     )
 

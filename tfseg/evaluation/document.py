@@ -66,6 +66,9 @@ class ClassSummary(_Record):
     """One class, or region, over the cases.
 
     Attributes:
+        present: cases whose reference has it.
+        dice_where_present: mean Dice over these alone. The mean over all cases also has those
+            where neither map has the class, each of which counts 1 by default.
         absent: cases that have it in neither map.
         only_reference: cases where it is in the reference alone: it was missed.
         only_prediction: cases where it is in the prediction alone: it was invented.
@@ -74,6 +77,8 @@ class ClassSummary(_Record):
         worst: up to 3 cases with the lowest Dice, worst first.
     """
 
+    present: int = 0
+    dice_where_present: _Number | None = None
     absent: int
     only_reference: int = 0
     only_prediction: int = 0
@@ -121,6 +126,9 @@ class Metrics(_Record):
         options: the rules: :class:`tfseg.metrics.MetricOptions` as a dictionary.
         cases: number of cases that were evaluated.
         mean_dice: mean over the cases of their mean Dice.
+        empty: cases whose reference has none of the classes.
+        mean_dice_where_present: mean over the other cases of their mean Dice over the classes
+            that the reference has.
         classes: one summary a foreground class in label order, then one a region.
         image: image-level metric -> its statistic.
         overall: values of the whole set of cases, not means over them, e.g. LiTS's global
@@ -130,7 +138,7 @@ class Metrics(_Record):
         missing: cases without a prediction.
         unmatched: prediction files that belong to no case.
         new: cases that the model's training did not have and that were not measured.
-        absent: cases held out from training that are not there any more.
+        held_out_missing: cases held out from training that are not there any more.
         remarks: what else to know of the cases, such as that one has changed since training.
     """
 
@@ -143,6 +151,8 @@ class Metrics(_Record):
     options: dict[str, Any] = {}
     cases: int
     mean_dice: _Number | None
+    empty: int = 0
+    mean_dice_where_present: _Number | None = None
     classes: dict[str, ClassSummary]
     image: dict[str, Statistic] = {}
     overall: _Scores = {}
@@ -151,7 +161,7 @@ class Metrics(_Record):
     missing: list[str] = []
     unmatched: list[str] = []
     new: list[str] = []
-    absent: list[str] = []
+    held_out_missing: list[str] = []
     remarks: list[str] = []
 
     @classmethod

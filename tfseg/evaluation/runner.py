@@ -46,7 +46,7 @@ class Evaluation:
         unmatched: prediction files that belong to no case.
         roles: what each case was to a model's training, where that is known.
         new: cases that the training did not have and that are not measured.
-        absent: held-out cases that are not there.
+        held_out_missing: held-out cases that are not there.
         remarks: what else to know of the cases.
     """
 
@@ -61,7 +61,7 @@ class Evaluation:
     unmatched: tuple[str, ...] = ()
     roles: Mapping[str, Role] = field(default_factory=dict)
     new: tuple[str, ...] = ()
-    absent: tuple[str, ...] = ()
+    held_out_missing: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
 
     def run(
@@ -193,7 +193,7 @@ class Outcome:
             missing=list(self.evaluation.missing),
             unmatched=list(self.evaluation.unmatched),
             new=list(self.evaluation.new),
-            absent=list(self.evaluation.absent),
+            held_out_missing=list(self.evaluation.held_out_missing),
             remarks=list(self.evaluation.remarks),
             **summarise(self.results, protocol, self.evaluation.roles),
         )

@@ -239,7 +239,7 @@ class _Chosen:
     words: str
     roles: dict[str, Role] = field(default_factory=dict)
     new: tuple[str, ...] = ()
-    absent: tuple[str, ...] = ()
+    held_out_missing: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
 
 
@@ -287,7 +287,7 @@ def _choose(
         words=words,
         roles=found.roles,
         new=new,
-        absent=tuple(one.id or "(no name)" for one in found.missing_held_out),
+        held_out_missing=tuple(one.id or "(no name)" for one in found.missing_held_out),
         remarks=(*found.changed, *found.remarks),
     )
 
@@ -333,6 +333,6 @@ def _of_model(dataset: Dataset, chosen: _Chosen, predictor: Predictor, anyway: b
         in_turn=True,
         roles=dict(chosen.roles),
         new=chosen.new,
-        absent=chosen.absent,
+        held_out_missing=chosen.held_out_missing,
         remarks=chosen.remarks,
     )

@@ -30,9 +30,10 @@ def summarise(
         roles: case -> what it was to the model's training.
 
     Returns:
-        The fields ``metrics``, ``cases``, ``mean_dice``, ``classes``, ``image``, ``overall`` and
-        ``per_case`` of :class:`tfseg.evaluation.Metrics`. Values that are not defined are left
-        out of the statistics and counted.
+        The fields ``metrics``, ``cases``, ``mean_dice``, ``empty``, ``mean_dice_where_present``,
+        ``classes``, ``image``, ``overall`` and ``per_case`` of
+        :class:`tfseg.evaluation.Metrics`. Values that are not defined are left out of the
+        statistics and counted.
     """
     ordered = sorted(results, key=lambda result: worst_first(result.mean_dice, result.case))
     rows = [row for result in ordered for row in result.scores.values()]
@@ -43,6 +44,8 @@ def summarise(
         "metrics": metrics,
         "cases": len(ordered),
         "mean_dice": _finite(_mean([result.mean_dice for result in ordered])),
+        "empty": sum(not any(_has(row) for row in _classes(result)) for result in ordered),
+        "mean_dice_where_present": _finite(_mean([_dice_where_present(r) for r in ordered])),
         "classes": {
             name: _class_summary({r.case: r.scores.get(name, {}) for r in ordered}, metrics)
             for name in names
@@ -73,6 +76,19 @@ def summarise(
 def worst_first(mean_dice: float, case: str) -> tuple[float, str]:
     """Return the key that sorts cases by their Dice; those without one come last."""
     return (math.inf if math.isnan(mean_dice) else mean_dice, case)
+
+
+def _classes(result: CaseResult) -> list[dict[str, float]]:
+    """Return the scores of what the case's mean Dice is of."""
+    return list(result.scores.values())[: result.classes]
+
+
+def _has(row: Mapping[str, float]) -> bool:
+    return row.get(VOLUMES[0], 0) > 0  # parts of a region that a protocol divides have no volumes
+
+
+def _dice_where_present(result: CaseResult) -> float:
+    return _mean([row["dice"] for row in _classes(result) if _has(row)])
 
 
 def _overall(results: Sequence[CaseResult], protocol: Protocol | None) -> dict[str, float | None]:
@@ -114,6 +130,8 @@ def _class_summary(cases: dict[str, dict[str, float]], metrics: Sequence[str]) -
         key=lambda case: (cases[case]["dice"], case),
     )
     return ClassSummary(
+        present=int(np.count_nonzero(reference)),
+        dice_where_present=_finite(_mean([row["dice"] for row in rows if _has(row)])),
         absent=int(np.count_nonzero(~reference & ~prediction)),
         only_reference=int(np.count_nonzero(reference & ~prediction)),
         only_prediction=int(np.count_nonzero(~reference & prediction)),

@@ -88,7 +88,14 @@ def _facts(
     facts = []
     if metrics is not None:
         facts.append(("mean foreground Dice", number(metrics.mean_dice, 3)))
+        if metrics.empty:
+            there = number(metrics.mean_dice_where_present, 3)
+            facts.append(("mean Dice where the class is", there))
+            facts.append(("cases without any class", f"{metrics.empty} of {metrics.cases}"))
         facts.append(("cases measured", str(metrics.cases)))
+    if validation := manifest.training.get("validation"):
+        kept = f"epoch {validation['epoch']}, pooled Dice {validation['dice']:.3f}"
+        facts.append(("kept", f"{kept} in {validation['cases']} validation cases"))
     if history is not None:
         steps, seconds = history.last("step"), history.last("seconds")
         if steps is not None:

@@ -35,6 +35,10 @@ def test_what_is_undefined_is_left_out_and_counted():
     organ = summary["classes"]["organ"]
     assert (organ.absent, organ.only_reference, organ.only_prediction) == (1, 1, 1)
     assert organ.worst == ["c", "e", "b"]
+    # Of a, b and c alone: what finds nothing anywhere has 0 here and 0.4 over all cases.
+    assert (organ.present, summary["empty"]) == (3, 2)
+    assert organ.dice_where_present == pytest.approx(1.4 / 3)
+    assert summary["mean_dice_where_present"] == pytest.approx(1.4 / 3)
     distances = organ.metrics["hd95"]
     assert (distances.n, distances.undefined, distances.infinite) == (3, 2, 0)
     assert distances.mean == pytest.approx(2.0)
@@ -111,7 +115,7 @@ def test_a_metric_of_one_region_alone_has_no_cases_in_the_others():
 
 def test_no_cases_have_no_figures():
     assert summarise([]) == {
-        "metrics": [], "cases": 0, "mean_dice": None, "classes": {}, "image": {}, "overall": {},
-        "per_case": [],
+        "metrics": [], "cases": 0, "mean_dice": None, "empty": 0, "mean_dice_where_present": None,
+        "classes": {}, "image": {}, "overall": {}, "per_case": [],
     }  # fmt: skip
     assert summarise([], protocol("lits"))["overall"] == {}
