@@ -8,9 +8,10 @@ not trusted: sizes are limited and every fault is a :class:`~tfseg.errors.DataEr
 
 from __future__ import annotations
 
+import math
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,7 +32,17 @@ from tfseg.io.dicom_out.belonging import (
 )
 from tfseg.io.dicom_out.one_file import one_file
 from tfseg.io.dicom_out.rtstruct import STORAGE
-from tfseg.io.dicom_out.solid import Slabs, Stack, slabs_of, smallest_step, stack_of, voxels
+from tfseg.io.dicom_out.solid import (
+    Box,
+    Budget,
+    Slabs,
+    Stack,
+    slabs_of,
+    slices_of,
+    smallest_step,
+    stack_of,
+    voxels,
+)
 from tfseg.io.dicom_out.stamp import text
 from tfseg.volume import Volume
 
@@ -42,10 +53,12 @@ _CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
 _MOST_BYTES = 1 << 30
 _MOST_POINTS = 1 << 24  # five times what the largest of clinical files have
 _MOST_STRUCTURES = 4096
-_MOST_FILLED = 1 << 33  # pixels of all structures together
 _LONGEST_NUMBER = 64  # characters; a decimal string has 16, careless writers' have 25
 _HIGHEST = 65535  # value of a label
 _THICK = 1.5  # slices of the image: a slab of more is worth a remark
+
+
+_Packed = tuple[Box, tuple[int, ...], NDArray[np.uint8]]
 
 
 @dataclass(frozen=True)
@@ -198,7 +211,7 @@ def _stated_step(items: list[Any]) -> float | None:
 
 def _contours(items: list[Any], what: str) -> tuple[tuple[NDArray[np.float64], ...], list[str]]:
     """Return the closed contours of a structure, and what was left out."""
-    closed, others, short = [], Counter[str](), 0
+    closed, others, short, other_count = [], Counter[str](), 0, 0
     for item in items:
         for contour in item.get("ContourSequence") or []:
             kind = str(contour.get("ContourGeometricType") or "no type")
@@ -206,6 +219,9 @@ def _contours(items: list[Any], what: str) -> tuple[tuple[NDArray[np.float64], .
                 others[text(kind)] += 1
                 continue
             points = _points(contour, what)
+            other_count += str(contour.get("NumberOfContourPoints") or len(points)) != str(
+                len(points)
+            )
             if len(points) < 3:
                 short += 1
             else:
@@ -213,6 +229,8 @@ def _contours(items: list[Any], what: str) -> tuple[tuple[NDArray[np.float64], .
     said = [f"{count} contours of type {kind} left out" for kind, count in others.items()]
     if short:
         said.append(f"{short} contours of fewer than 3 points left out")
+    if other_count:
+        said.append(f"{other_count} contours have other numbers of points than they say")
     if not closed:
         said.append("it has no closed contour")
     return tuple(closed), said
@@ -291,6 +309,14 @@ def _solids(
                 f"{one.name}: its contours stand for up to {thickest:.4g} mm each, where the "
                 f"image's slices are {stack.slice_mm:.4g} mm apart"
             )
+        if stack.axis is not None:
+            first, last = slices_of(slabs, stack.slice_mm, grid.shape[stack.axis])
+            lost = int((first >= last).sum())
+            if 0 < lost < len(first):
+                remarks.append(
+                    f"{one.name}: {lost} of its {len(first)} planes show nowhere: they lie outside "
+                    "the image or between its slices"
+                )
         found.append(_Solid(one.name, value, stack, slabs))
     return found
 
@@ -299,26 +325,35 @@ def _paint(
     array: NDArray[Any], solids: list[_Solid], grid: Volume, path: Path, remarks: list[str]
 ) -> None:
     """Set the voxels of each structure, the largest first, so that smaller ones stay on top."""
-    counts, filled = [], 0
-    for one in solids:
-        count = 0
-        for _, mask in voxels(one.stack, one.slabs, grid, f"{path}: structure {one.name}"):
+    budget = Budget(path, grid)
+    counts = []
+    kept: dict[int, list[_Packed]] = {}  # oblique ones: they cost ten times as much
+    for index, one in enumerate(solids):
+        what = f"{path}: structure {one.name}"
+        packed, count = kept.setdefault(index, []), 0
+        for box, mask in voxels(one.stack, one.slabs, grid, what, budget):
             count += int(np.count_nonzero(mask))
-            filled += mask.size
-            if filled > _MOST_FILLED:
-                raise DataError(
-                    f"{path}: structures may cover {_MOST_FILLED} voxels together; these cover "
-                    "more. Ask for some of them by name."
-                )
+            if one.stack.axis is None:
+                packed.append((box, mask.shape, np.packbits(mask)))
         counts.append(count)
         if not count:
             remarks.append(f"{one.name}: no voxel of the image lies in it")
     covered = 0
     for index in sorted(range(len(solids)), key=lambda index: -counts[index]):
         one = solids[index]
-        for box, mask in voxels(one.stack, one.slabs, grid, f"{path}: structure {one.name}"):
+        what = f"{path}: structure {one.name}"
+        again = one.stack.axis is not None
+        masks = (
+            voxels(one.stack, one.slabs, grid, what, budget) if again else _unpacked(kept[index])
+        )
+        for box, mask in masks:
             part = array[box]
             covered += int(np.count_nonzero(mask & (part != 0) & (part != one.value)))
             part[mask] = one.value
     if covered:
         remarks.append(f"structures overlap in {covered} voxels: the smaller one is kept")
+
+
+def _unpacked(packed: list[_Packed]) -> Iterator[tuple[Box, NDArray[np.bool_]]]:
+    for box, shape, bits in packed:
+        yield box, np.unpackbits(bits, count=math.prod(shape)).reshape(shape).view(np.bool_)

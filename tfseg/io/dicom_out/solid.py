@@ -17,8 +17,10 @@ then it is told by the planes themselves:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,10 +37,13 @@ _SAME_PLANE_MM = 0.02  # coordinates are often rounded to a hundredth
 _WIDEST_STEP_MM = 10.0
 _MULTIPLE = 0.1  # of the smallest step: how far others may be from whole multiples of it
 _IN_PLANE = 0.05  # of a slice: contours that are flat within lie across that axis
+_NEARLY = 0.25  # of a slice: so do those that are flat but for rounding, _UNEVEN_MM
 _UNEVEN_MM = 0.2
 _TIE = 0.01  # of a slice: centres on the border of two slabs belong to the upper one
-_MOST_CROSSINGS = 1 << 25  # of rows of pixels by the edges in one plane: a second's work
-_MOST_FINE_PIXELS = 1 << 30
+_MOST_CROSSINGS = 1 << 28  # of rows of pixels by all edges: eight seconds' work
+_MOST_FINE_PIXELS = 1 << 30  # of one oblique structure
+_SPARE_PIXELS = 1 << 29  # that structures may cover beside _TIMES_COVERED images together
+_TIMES_COVERED = 64
 
 
 @dataclass(frozen=True)
@@ -76,6 +81,30 @@ class Slabs:
     members: tuple[NDArray[np.intp], ...]
 
 
+class Budget:
+    """What is left of the work that a file may cost: damaged ones ask for any amount."""
+
+    def __init__(self, path: Path, grid: Volume) -> None:
+        self._path = path
+        self._crossings = _MOST_CROSSINGS
+        self._pixels = self._most = _SPARE_PIXELS + _TIMES_COVERED * math.prod(grid.shape)
+
+    def spend(self, pixels: int, crossed: int = 0) -> None:
+        """Take from it.
+
+        Raises:
+            DataError: there is not enough left.
+        """
+        self._pixels -= pixels
+        self._crossings -= crossed
+        if self._pixels < 0 or self._crossings < 0:
+            raise DataError(
+                f"{self._path}: structures may cover {self._most} pixels of the image together and "
+                f"cross {_MOST_CROSSINGS} of its rows; these do more. Ask for some of them by "
+                "name, or export the file again if it is damaged."
+            )
+
+
 def stack_of(contours: Sequence[_Numbers], grid: Volume, what: str) -> Stack:
     """Return contours, (n, 3) LPS mm each, in the frame in which they are flat.
 
@@ -104,9 +133,11 @@ def stack_of(contours: Sequence[_Numbers], grid: Volume, what: str) -> Stack:
 def _axis_across(contours: Sequence[_Numbers], affine: Affine) -> int | None:
     """Return the axis of a grid across which all contours are flat, or ``None``."""
     inverse = np.linalg.inv(affine)
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    most = np.maximum(_IN_PLANE, np.minimum(_NEARLY, _UNEVEN_MM / spacing))
     flat = np.ones(3, np.bool_)
     for points in contours:
-        flat &= np.ptp(points @ inverse[:3, :3].T, axis=0) <= _IN_PLANE
+        flat &= np.ptp(points @ inverse[:3, :3].T, axis=0) <= most
     return int(np.argmax(flat)) if flat.any() else None
 
 
@@ -183,28 +214,35 @@ def _are_multiples(steps: _Numbers, step: float) -> bool:
     return bool((np.abs(share - np.rint(share)) <= _MULTIPLE).all())
 
 
-def voxels(stack: Stack, slabs: Slabs, grid: Volume, what: str) -> Iterator[tuple[Box, NDArray]]:
+def voxels(
+    stack: Stack, slabs: Slabs, grid: Volume, what: str, budget: Budget
+) -> Iterator[tuple[Box, NDArray[np.bool_]]]:
     """Yield parts of a grid, disjoint, with the mask (z, y, x) of the structure in each.
 
     Raises:
         DataError: contours with more points and of larger size than can be meant.
     """
     if stack.axis is None:
-        yield from _oblique(stack, slabs, grid, what)
+        yield from _oblique(stack, slabs, grid, what, budget)
         return
     others = [size for axis, size in enumerate(grid.shape) if axis != stack.axis]
-    first, last = _range(slabs, stack.slice_mm, grid.shape[stack.axis])
+    first, last = slices_of(slabs, stack.slice_mm, grid.shape[stack.axis])
     for begin, end, members in zip(first, last, slabs.members, strict=True):
-        found = _filled(stack, members, (others[0], others[1]), what)
-        if begin < end and found is not None:
+        found = None
+        if begin < end:
+            found = _filled(stack, members, np.zeros(2), np.array(others, float), budget)
+        if found is not None:
             rows, columns, mask = found
+            budget.spend(mask.size * int(end - begin - 1))
             sides = [rows, columns]
             sides.insert(stack.axis, slice(int(begin), int(end)))
             deep = np.broadcast_to(mask, (int(end - begin), *mask.shape))
             yield (sides[0], sides[1], sides[2]), np.moveaxis(deep, 0, stack.axis)
 
 
-def _range(slabs: Slabs, slice_mm: float, count: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+def slices_of(
+    slabs: Slabs, slice_mm: float, count: int
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Return the first slice of the grid in each slab, and the one after the last."""
     low, high = slabs.heights - slabs.below, slabs.heights + slabs.above
     first, last = (
@@ -215,50 +253,51 @@ def _range(slabs: Slabs, slice_mm: float, count: int) -> tuple[NDArray[np.intp],
 
 
 def _filled(
-    stack: Stack, members: NDArray[np.intp], shape: tuple[int, int] | None, what: str
+    stack: Stack, members: NDArray[np.intp], first: _Numbers, last: _Numbers, budget: Budget
 ) -> tuple[slice, slice, NDArray[np.bool_]] | None:
     """Fill the contours in one plane.
 
     Args:
         stack: the contours.
         members: those in the plane.
-        shape: cut off what is beyond, or ``None``.
-        what: the structure, for messages.
+        first, last: (v, u) in pixels; what is before and behind is cut off.
+        budget: what it costs is taken from.
 
     Returns:
-        Rows, columns and the mask there; ``None`` where it is empty.
+        Rows, columns (of the frame) and the mask there; ``None`` where it is empty.
     """
     # The same contour twice would undo itself.
     unique = {stack.contours[one].tobytes(): stack.contours[one] for one in members}
     polygons = list(unique.values())
-    low = np.floor(np.min([points.min(axis=0) for points in polygons], axis=0))
+    low = np.floor(np.min([points.min(axis=0) for points in polygons], axis=0)).clip(first, last)
     high = np.ceil(np.max([points.max(axis=0) for points in polygons], axis=0)) + 1
-    if shape is not None:
-        low, high = low.clip(0, shape), high.clip(0, shape)
+    high = high.clip(first, last)
     height, width = (int(side) for side in high - low)
     if height <= 0 or width <= 0:
         return None
     polygons = [points - low for points in polygons]
-    many = height * width > _MOST_FINE_PIXELS
-    if many or crossings(polygons, (height, width)) > _MOST_CROSSINGS:
-        raise DataError(
-            f"{what}: the contours in one plane must cross fewer than {_MOST_CROSSINGS} rows of "
-            f"pixels and span fewer than {_MOST_FINE_PIXELS} pixels; these do not. The file is "
-            "damaged."
-        )
+    budget.spend(height * width, crossings(polygons, (height, width)))
     mask = fill(polygons, (height, width))
     top, left = int(low[0]), int(low[1])
     return slice(top, top + height), slice(left, left + width), mask
 
 
 def _oblique(
-    stack: Stack, slabs: Slabs, grid: Volume, what: str
+    stack: Stack, slabs: Slabs, grid: Volume, what: str, budget: Budget
 ) -> Iterator[tuple[Box, NDArray[np.bool_]]]:
     """Yield the structure slice by slice of the grid, looked up in the contours' own pixels."""
+    inverse = np.linalg.inv(stack.frame)
+    to_frame = np.asarray(inverse @ grid.affine, np.float64)
+    # Only where the grid is: damaged contours reach for kilometres.
+    corners = np.array(np.meshgrid(*[(0, size - 1) for size in grid.shape])).reshape(3, -1)
+    places = to_frame[:3, :3] @ corners + to_frame[:3, 3:]
+    begin, end = np.floor(places.min(axis=1)) - 1, np.ceil(places.max(axis=1)) + 2
     low = np.floor(np.min([points.min(axis=0) for points in stack.contours], axis=0))
     high = np.ceil(np.max([points.max(axis=0) for points in stack.contours], axis=0)) + 1
-    inverse = np.linalg.inv(stack.frame)
-    to_frame = inverse @ grid.affine
+    low, high = low.clip(begin[1:], end[1:]), high.clip(begin[1:], end[1:])
+    slabs = _between(slabs, begin[0], end[0])
+    if not len(slabs.members) or (low >= high).any():
+        return
     box = _box(stack, slabs, low, high, np.asarray(np.linalg.inv(to_frame), np.float64), grid.shape)
     if box is None:
         return
@@ -271,11 +310,12 @@ def _oblique(
         )
     fine = np.zeros(size, np.bool_)
     for plane, members in zip(fine, slabs.members, strict=True):
-        found = _filled(stack, members, None, what)
+        found = _filled(stack, members, low, high, budget)
         if found is not None:
             rows, columns, mask = found
             top, left = rows.start - int(low[0]), columns.start - int(low[1])
             plane[top : top + mask.shape[0], left : left + mask.shape[1]] = mask
+    budget.spend(math.prod(part.stop - part.start for part in box))
     bottoms, tops = slabs.heights - slabs.below, slabs.heights + slabs.above
     y, x = np.ogrid[box[1], box[2]]
     for z in range(box[0].start, box[0].stop):
@@ -292,6 +332,19 @@ def _oblique(
         mask = np.zeros(inside.shape, np.bool_)
         mask[inside] = fine[plane_number[inside], row[inside], column[inside]]
         yield (slice(z, z + 1), box[1], box[2]), mask[np.newaxis]
+
+
+def _between(slabs: Slabs, low: float, high: float) -> Slabs:
+    """Return the slabs that reach between two heights."""
+    kept = np.flatnonzero(
+        (slabs.heights + slabs.above >= low) & (slabs.heights - slabs.below <= high)
+    )
+    return Slabs(
+        slabs.heights[kept],
+        slabs.below[kept],
+        slabs.above[kept],
+        tuple(slabs.members[one] for one in kept),
+    )
 
 
 def _box(

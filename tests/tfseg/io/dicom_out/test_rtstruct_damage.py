@@ -109,8 +109,8 @@ def test_bad_input_is_one_line_and_writes_nothing(root, tmp_path, capfd, case):
         (rtstruct_read, "_MOST_BYTES", 1000, "at most 1000 bytes; got"),
         (rtstruct_read, "_MOST_POINTS", 10, "at most 10 points"),
         (rtstruct_read, "_MOST_STRUCTURES", 1, "1 to 1 structures; got 2"),
-        (rtstruct_read, "_MOST_FILLED", 20, "may cover 20 voxels together"),
-        (solid, "_MOST_CROSSINGS", 10, "must cross fewer than 10 rows"),
+        (solid, "_SPARE_PIXELS", 20 - 64 * 840, "may cover 20 pixels of the image together"),
+        (solid, "_MOST_CROSSINGS", 10, "cross 10 of its rows"),
     ],
 )
 def test_files_have_limits(root, monkeypatch, module, limit, value, rule):

@@ -14,6 +14,7 @@ from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRL
 
 from tfseg.errors import DataError
 from tfseg.io import read_volume
+from tfseg.io.dicom_out import solid
 from tfseg.io.dicom_out.rtstruct_read import read_rtstruct
 from tfseg.volume import Volume
 
@@ -142,7 +143,8 @@ def test_contours_stand_for_slabs(read, case):
     grid = grid_of((30, 12, 12))
     labels, _, remarks = read({"Box": [box(z, 2, 6) for z in heights]}, grid, step_mm=stated)
     assert planes_with(labels) == slices
-    assert bool(remarks) == (len(slices) > len(heights) and stated is None)
+    thick = len(slices) > len(heights) and stated is None
+    assert bool(remarks) == (thick or len(slices) < len(heights))
 
 
 def test_the_planes_of_all_structures_tell_the_step(read):
@@ -236,6 +238,40 @@ def test_an_image_oblique_to_the_contours(read):
         assert dice > 0.99
 
 
+def test_a_rounded_height_leaves_contours_on_their_slices(read):
+    contours = [box(z, 2, 6) for z in (3, 4)]
+    expected, _, _ = read({"Box": contours}, grid_of())
+    contours[0][1] = (6, 2, 3.15)  # within 0.2 mm
+    labels, _, remarks = read({"Box": contours}, grid_of())
+    np.testing.assert_array_equal(labels.array, expected.array)
+    assert remarks == ()
+
+
+def test_oblique_contours_cost_no_more_than_their_image(read, monkeypatch):
+    turned = np.array([[1, 0, 0], [0, 0.8, -0.6], [0, 0.6, 0.8]])
+    contours = [np.array(box(z, 2, 9)) @ turned.T for z in (0.0, 1.0, 2.0)]
+    good, _, _ = read({"Box": contours}, grid_of())
+    monkeypatch.setattr(solid, "_MOST_FINE_PIXELS", 1 << 18)
+    far = contours[2].copy()
+    far[1] = far[0] + (far[1] - far[0]) * 90_000  # kilometres away, in the same plane
+    labels, _, _ = read({"Box": [*contours[:2], far]}, grid_of())
+    assert good.array.any()
+    assert not (good.array & ~labels.array)[:4].any()
+
+
+def test_planes_that_show_nowhere_and_points_that_are_missing_are_said(read, tmp_path):
+    labels, _, remarks = read({"Box": [box(z, 2, 6) for z in (3, 4, 30)]}, grid_of(), step_mm=1)
+    assert planes_with(labels) == [3, 4]
+    assert remarks == (
+        "Box: 1 of its 3 planes show nowhere: they lie outside the image or between its slices",
+    )
+    dataset = pydicom.dcmread(tmp_path / "rt.dcm")
+    dataset.ROIContourSequence[0].ContourSequence[0].NumberOfContourPoints = 9
+    dataset.save_as(tmp_path / "rt.dcm")
+    remarks = read_rtstruct(tmp_path / "rt.dcm", grid_of())[2]
+    assert remarks[0] == "Box: 1 contours have other numbers of points than they say"
+
+
 def test_a_folder_or_a_zip_may_hold_it(read, tmp_path):
     read({"Box": [box(3, 2, 6)]}, grid_of())
     folder = tmp_path / "study"
@@ -259,7 +295,8 @@ def test_real_structures_lie_where_they_were_drawn(real_data):
         # Voxels as plastimatch 1.10 counts them; what they refer to does not matter.
         assert np.bincount(labels.array.ravel())[1:].tolist() == [4976, 3697, 4519, 6954]
         assert names == {number: f"ROI-{number}" for number in range(1, 5)}
-        assert remarks == ()
+        assert len(remarks) == 4  # the scan is two of their three slices
+        assert all("1 of its 3 planes show nowhere" in said for said in remarks)
     labels, _, _ = read_rtstruct(folder / "rt.dcm", scan)
     # A square with an octagon cut out of it, on one slice.
     drawn = pydicom.dcmread(folder / "rt.dcm").ROIContourSequence[0].ContourSequence
