@@ -269,5 +269,5 @@ def test_uptake_by_something_else_is_not_by_weight(write_series: Write) -> None:
 def test_slices_of_two_units_are_refused(write_series: Write) -> None:
     folder = write_series(ARRAY, **PET, each=lambda i: {"Units": ["BQML", "CNTS"][i % 2]})[0].parent
     (stack,) = dicom.split(dicom.scan_tree(folder).series[0])
-    with pytest.raises(DataError, match="must have one unit"):
+    with pytest.raises(DataError, match="must be in one unit"):
         dicom.load(stack)

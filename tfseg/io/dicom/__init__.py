@@ -21,6 +21,7 @@ from tfseg.io.dicom.grid import place
 from tfseg.io.dicom.headers import Series, Tree, scan_tree
 from tfseg.io.dicom.pixels import decode
 from tfseg.io.dicom.regular import regularise
+from tfseg.io.dicom.scales import check_scales, unit_of
 from tfseg.io.dicom.sources import opened
 from tfseg.io.dicom.split import split
 from tfseg.io.dicom.stack import Stack
@@ -88,9 +89,9 @@ def load(stack: Stack, *, allow_gaps: bool = False, suv: bool = True) -> Loaded:
     said = (*stack.decisions, *remarks, *placed.decisions)
     cautions = (*stack.cautions, *remarks, *placed.decisions)
     header = frames[0].header
-    unit = frames[0].unit
-    if not unit and stack.series.modality == "CT" and not (header.has_groups or header.is_capture):
-        unit = "HU"  # PS3.3 C.8.2.1.1.2: unless RescaleType says otherwise
+    scales = check_scales(frames, what)
+    said, cautions = (*said, *scales), (*cautions, *scales)
+    unit = unit_of(frames[0])
     if stack.series.modality == "PT" and suv:
         activity = uptake(frames)
         frames, unit, said = activity.frames, activity.unit, (*said, activity.decision)

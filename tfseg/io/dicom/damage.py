@@ -20,6 +20,10 @@ def damage() -> tuple[type[Exception], ...]:
     )  # fmt: skip
 
 
+class IrregularError(ValueError):
+    """An element that is whole has a value that the standard excludes: copying will not help."""
+
+
 def reason(error: BaseException, most: int = 160) -> str:
     """Return the message of an error on one line, cut to ``most`` characters."""
     return " ".join(str(error).split())[:most] or type(error).__name__

@@ -9,7 +9,9 @@ have these read by pydicom, see :func:`sequences`.
 from __future__ import annotations
 
 import hashlib
+import io
 import math
+import re
 import struct
 import zlib
 from collections.abc import Sequence
@@ -18,6 +20,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from tfseg.errors import DataError
+from tfseg.io.dicom.damage import IrregularError
 from tfseg.io.dicom.wanted import WANTED
 
 _PIXELS = {
@@ -33,12 +36,18 @@ IMPLICIT, EXPLICIT, DEFLATED, BIG_ENDIAN = (
 _LONG = frozenset(
     (b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV")
 )
+_SHORT = frozenset(
+    (b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FD", b"FL", b"IS", b"LO", b"LT", b"PN",
+     b"SH", b"SL", b"SS", b"ST", b"TM", b"UI", b"UL", b"US")
+)  # fmt: skip
 _UNDEFINED = 0xFFFFFFFF
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _CHUNK = 1 << 15  # most headers fit; private ones are stepped over
 _MAX_VALUE = 1 << 16  # of an element that is kept
 _MAX_DEPTH = 32  # of sequences in sequences
 _MAX_INFLATED = 1 << 31
+_ESCAPE = re.compile("\x1b[$()*+./-]{1,2}.")
+_ENCODED_AS_THEY_SAY = frozenset((IMPLICIT, EXPLICIT, BIG_ENDIAN))
 _ENCODINGS = {
     "ISO_IR 100": "latin-1", "ISO_IR 101": "iso8859-2", "ISO_IR 109": "iso8859-3",
     "ISO_IR 110": "iso8859-4", "ISO_IR 144": "iso8859-5", "ISO_IR 127": "iso8859-6",
@@ -49,11 +58,15 @@ _ENCODINGS = {
 
 
 class PixelPlace(NamedTuple):
-    """Where the pixels are: keyword, first byte in the file, bytes (``None``: encapsulated)."""
+    """Where the pixels are: keyword, first byte in the file, bytes (``None``: encapsulated).
+
+    ``in_words`` tells that bytes are exchanged in pairs: words of 16 bits in big endian.
+    """
 
     keyword: str
     offset: int
     length: int | None
+    in_words: bool = False
 
 
 @dataclass(slots=True)
@@ -61,7 +74,9 @@ class Elements:
     """The wanted elements of a file.
 
     Attributes:
-        syntax: transfer syntax UID.
+        syntax: transfer syntax UID; of uncompressed files the one that the bytes are in, which
+            may be another than the file says.
+        encoding: the one of the uncompressed syntaxes that the elements are in.
         media_class: MediaStorageSOPClassUID, which a DICOMDIR has; empty where absent.
         pixels: where the pixel data is, or ``None``; in a deflated file the offset counts in
             the inflated bytes.
@@ -69,6 +84,7 @@ class Elements:
     """
 
     syntax: str
+    encoding: str
     media_class: str = ""
     pixels: PixelPlace | None = None
     values: dict[str, bytes] = field(default_factory=dict)
@@ -79,11 +95,10 @@ class Elements:
     def text(self, keyword: str) -> str:
         """Return a string on one line, stripped; empty where there is none."""
         raw = self.values.get(keyword, b"")
-        encoding = "latin-1"
         if keyword == "SeriesDescription":
             name = self.values.get("SpecificCharacterSet", b"").decode("latin-1").strip(" \0")
-            encoding = _ENCODINGS.get(name.replace("ISO 2022 IR", "ISO_IR"), "latin-1")
-        return printable(raw.decode(encoding, "replace").strip(" \0"))
+            return printable(_decoded(raw, name).strip(" \0"))
+        return printable(raw.decode("latin-1").strip(" \0"))
 
     def texts(self, keyword: str) -> tuple[str, ...]:
         """Return the values of a string of several."""
@@ -102,10 +117,18 @@ class Elements:
         kind = _KINDS[keyword]
         if kind == "decimal":
             stripped = raw.strip(b" \0")
-            return tuple(map(float, stripped.split(b"\\"))) if stripped else None
+            try:
+                return tuple(map(float, stripped.split(b"\\"))) if stripped else None
+            except ValueError:
+                shown = printable(stripped[:60].decode("latin-1"))
+                comma = ", with a decimal point" if b"," in stripped else ""
+                raise IrregularError(
+                    f"{keyword} must be decimal numbers{comma} (PS3.5 6.2, DS and IS); it is "
+                    f"{shown!r}"
+                ) from None
         letter, size = {"short": ("H", 2), "single": ("f", 4), "double": ("d", 8)}[kind]
         count = len(raw) // size
-        order = ">" if self.syntax == BIG_ENDIAN else "<"
+        order = ">" if self.encoding == BIG_ENDIAN else "<"
         return struct.unpack_from(f"{order}{count}{letter}", raw) or None
 
     def hint(self, keyword: str) -> tuple[float, ...] | None:
@@ -129,11 +152,26 @@ class Elements:
         """
         found = self.number(keyword, default)
         if not abs(found) < 2**53 or found != int(found):
-            raise ValueError(f"{keyword} must be a whole number; got {found:g}")
+            raise IrregularError(f"{keyword} must be a whole number; it is {found:g}")
         return int(found)
 
 
 _KINDS = dict(WANTED.values())
+
+
+def _decoded(raw: bytes, name: str) -> str:
+    """Return text in the character sets that SpecificCharacterSet names (PS3.3 C.12.1.1.2)."""
+    if "\\" not in name and b"\x1b" not in raw:
+        encoding = _ENCODINGS.get(name.replace("ISO 2022 IR", "ISO_IR"), "latin-1")
+        return raw.decode(encoding, "replace")
+    # Code extensions switch sets by escape sequences (PS3.5 6.1.2.5).
+    from pydicom.charset import convert_encodings, decode_bytes
+
+    from tfseg.io.dicom.damage import lenient
+
+    with lenient():
+        text = decode_bytes(raw, convert_encodings(name.split("\\")), {"\\", "\r", "\n"})
+    return _ESCAPE.sub("", text)  # some of pydicom's codecs leave them
 
 
 def printable(text: str) -> str:
@@ -154,20 +192,62 @@ def read_elements(file: BinaryIO) -> Elements | None:
         OSError: the file cannot be read.
     """
     start = file.read(140)
-    if start[128:132] == b"DICM":
-        syntax, media_class, position = _meta_information(file)
+    begin = _begin(start)
+    if begin is not None:
+        syntax, media_class, position = _meta_information(file, begin)
     elif _starts_like_a_dataset(start):
         # Part 10 files have a preamble; old ones begin with the data set itself.
-        explicit = start[4:6].isalpha() and start[4:6].isupper()
-        syntax, media_class, position = (EXPLICIT if explicit else IMPLICIT), "", 0
+        syntax, media_class, position = IMPLICIT, "", 0
     else:
         return None
-    elements = Elements(syntax, media_class)
     if syntax == DEFLATED:
-        _walk(_Source(None, _inflate(file, position)), 0, elements)
+        source, position = _Source(None, _inflate(file, position)), 0
     else:
-        _walk(_Source(file, b""), position, elements)
+        source = _Source(file, b"")
+    encoding = _encoding(source, position, syntax)
+    if syntax in _ENCODED_AS_THEY_SAY:
+        syntax = encoding
+    elements = Elements(syntax, encoding, media_class)
+    _walk(source, position, elements)
     return elements
+
+
+def _begin(start: bytes) -> int | None:
+    """Return where the file meta information begins, or ``None`` where there is none.
+
+    PS3.10 7.1 puts it after 128 bytes and DICM; some writers leave out the former, or both.
+    """
+    if start[128:132] == b"DICM":
+        return 132
+    if start[:4] == b"DICM":
+        return 4
+    return 0 if start[:2] == b"\x02\x00" and start[4:6] in _SHORT | _LONG else None
+
+
+def for_pydicom(path: Path) -> Path | io.BytesIO:
+    """Return what pydicom can read of a file: it takes one that begins with DICM for a data set."""
+    with path.open("rb") as file:
+        if _begin(file.read(140)) != 4:
+            return path
+        file.seek(0)
+        return io.BytesIO(bytes(128) + file.read())
+
+
+def _encoding(source: _Source, position: int, syntax: str) -> str:
+    """Return the encoding that the first element is in, whatever the file meta says.
+
+    The groups that begin data sets have small numbers, so that their bytes tell the order; and
+    no element of theirs is as long as two capitals would be as a length.
+    """
+    head = source.take(position, 6)
+    said = syntax if syntax in {IMPLICIT, BIG_ENDIAN} else EXPLICIT
+    if len(head) < 6 or head[:2] in {b"\0\0", b"\xfe\xff", b"\xff\xfe"}:
+        return said
+    if head[0] == 0:
+        return BIG_ENDIAN
+    if head[1] == 0 and head[4:6] in _SHORT | _LONG:
+        return EXPLICIT
+    return IMPLICIT if head[1] == 0 else said
 
 
 def inflated(path: Path) -> bytes:
@@ -178,7 +258,8 @@ def inflated(path: Path) -> bytes:
         OSError: the file cannot be read.
     """
     with path.open("rb") as file:
-        return _inflate(file, _meta_information(file)[2])
+        begin = _begin(file.read(140))
+        return _inflate(file, _meta_information(file, begin or 0)[2])
 
 
 def _inflate(file: BinaryIO, position: int) -> bytes:
@@ -218,13 +299,13 @@ class _Source:
         return self.buffer[:count]
 
 
-def _meta_information(file: BinaryIO) -> tuple[str, str, int]:
+def _meta_information(file: BinaryIO, position: int) -> tuple[str, str, int]:
     """Return transfer syntax, storage class and where the data set begins.
 
     PS3.10 7.1: the file meta information is always explicit little endian.
     """
     source = _Source(file, b"")
-    position, found = 132, {_TRANSFER_SYNTAX: "", _MEDIA_CLASS: ""}
+    found = {_TRANSFER_SYNTAX: "", _MEDIA_CLASS: ""}
     while True:
         head = source.take(position, 12)
         if len(head) < 8 or head[:2] != b"\x02\x00":
@@ -235,12 +316,8 @@ def _meta_information(file: BinaryIO) -> tuple[str, str, int]:
         if element in found:
             found[element] = source.take(position + size, length).decode("latin-1").strip(" \0")
         position += size + length
-    syntax = found[_TRANSFER_SYNTAX]
-    if not syntax:
-        # Mandatory, yet left out by some: tell it by the first element.
-        vr = source.take(position, 6)[4:6]
-        syntax = EXPLICIT if vr.isalpha() and vr.isupper() else IMPLICIT
-    return syntax, found[_MEDIA_CLASS], position
+    # Mandatory, yet left out by some: then the first element tells it.
+    return found[_TRANSFER_SYNTAX] or IMPLICIT, found[_MEDIA_CLASS], position
 
 
 def _explicit(head: bytes, order: str) -> tuple[int, int, int]:
@@ -274,13 +351,15 @@ def _head(source: _Source, position: int, syntax: str) -> tuple[int, int, int, s
 
 def _walk(source: _Source, position: int, elements: Elements) -> None:
     """Keep the wanted elements from ``position`` to the pixels or the end of the file."""
-    syntax, values = elements.syntax, elements.values
+    syntax, values = elements.encoding, elements.values
     while found := _head(source, position, syntax):
         element, length, size, within = found
         position += size
         if element in _PIXELS:
             place = None if length == _UNDEFINED else length
-            elements.pixels = PixelPlace(_PIXELS[element], position, place)
+            vr = source.take(position - size, 6)[4:6]
+            words = syntax == BIG_ENDIAN and vr == b"OW"
+            elements.pixels = PixelPlace(_PIXELS[element], position, place, words)
             return
         wanted = WANTED.get(element)
         if wanted is not None and wanted[1] == "present":
@@ -312,11 +391,21 @@ def _after_sequence(source: _Source, position: int, syntax: str, depth: int) -> 
         position += size
         if element in {_SEQUENCE_END, _ITEM_END}:
             return position
+        if element == _ITEM and length == _UNDEFINED and syntax != BIG_ENDIAN:
+            # Some writers put items of another encoding into a sequence of theirs.
+            within = _item_encoding(source, position, syntax)
         if length == _UNDEFINED:
             position = _after_sequence(source, position, within, depth + 1)
         else:
             position += length
     raise ValueError("a sequence does not end")
+
+
+def _item_encoding(source: _Source, position: int, syntax: str) -> str:
+    head = source.take(position, 6)
+    if len(head) < 6 or head[:2] == b"\xfe\xff":
+        return syntax
+    return EXPLICIT if head[4:6] in _SHORT | _LONG else IMPLICIT
 
 
 def sequences(path: Path, name: str, keywords: Sequence[str | int]) -> Any:
@@ -337,7 +426,7 @@ def sequences(path: Path, name: str, keywords: Sequence[str | int]) -> Any:
     try:
         with lenient():
             dataset = pydicom.dcmread(
-                path, stop_before_pixels=True, specific_tags=list(keywords), force=True
+                for_pydicom(path), stop_before_pixels=True, specific_tags=list(keywords), force=True
             )
             for keyword in keywords:
                 dataset.get(keyword)  # values are parsed when they are first asked for

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tfseg.errors import DataError
+from tfseg.io.dicom.damage import IrregularError
 from tfseg.io.dicom.elements import Elements, PixelPlace
 from tfseg.io.dicom.traits import Traits, traits_of
 
@@ -21,6 +22,7 @@ DERIVED_OBJECTS = frozenset(
     ("SEG", "RTSTRUCT", "RTPLAN", "RTDOSE", "RTRECORD", "SR", "PR", "KO", "REG", "DOC", "ANN",
      "PLAN", "FID", "RWV", "AU", "ECG", "HD")
 )  # fmt: skip
+UNSPECIFIED = "US"  # RescaleType of values in no unit (PS3.3 C.11.1.1.2)
 _CAPTURES = "1.2.840.10008.5.1.4.1.1.7."  # Secondary Capture, single-frame and multi-frame
 _MOST_FRAMES = 1 << 20
 _MOST_SIDE = 1 << 16
@@ -112,8 +114,9 @@ class Frame:
         position: LPS mm of the centre of its first pixel, or ``None``.
         orientation: direction of a row, then of a column; or ``None``.
         spacing: mm between rows, between columns; or ``None``.
-        slope, intercept: from stored values to the modality's unit.
-        unit: RescaleType or, of PET, Units: e.g. ``HU``; empty where absent or unspecified.
+        slope, intercept: from stored values to the modality's unit; 1 and 0 where not said.
+        scale: which of them the file says: ``both``, ``slope``, ``intercept`` or ``none``.
+        unit: RescaleType or, of PET, Units: e.g. ``HU``; empty where absent.
         thickness_mm: SliceThickness or SpacingBetweenSlices: used for a lone slice only.
         traits: what may tell apart slices at one place, by name; see :mod:`.traits`.
         remarks: sentences that a person should know of it.
@@ -131,6 +134,7 @@ class Frame:
     thickness_mm: float | None
     traits: Traits = field(repr=False)
     remarks: tuple[str, ...] = ()
+    scale: str = "both"
 
     @property
     def name(self) -> str:
@@ -151,7 +155,8 @@ class Frame:
         MONOCHROME1 shows less as brighter. Where the header names a unit, the values are
         quantities and not brightness: mirrored they would be false.
         """
-        return self.header.photometric == "MONOCHROME1" and not self.unit
+        named = self.unit not in {"", UNSPECIFIED}
+        return self.header.photometric == "MONOCHROME1" and not named
 
     @property
     def rows(self) -> int:
@@ -183,7 +188,7 @@ def header_of(path: Path, elements: Elements) -> Header:
         image_type=elements.texts("ImageType"),
         rows=elements.count("Rows", 0) if elements.pixels else 0,
         columns=elements.count("Columns", 0) if elements.pixels else 0,
-        frames=elements.count("NumberOfFrames", 1),
+        frames=elements.count("NumberOfFrames", 1) or 1,  # 0 in single-frame files of some writers
         samples=elements.count("SamplesPerPixel", 1),
         photometric=elements.text("PhotometricInterpretation"),
         allocated=allocated,
@@ -203,16 +208,24 @@ def header_of(path: Path, elements: Elements) -> Header:
         space_uid=elements.text("FrameOfReferenceUID"),
     )
     _check(header)
+    if elements.count("NumberOfFrames", 1) == 0 and _holds_several(header):
+        raise IrregularError("NumberOfFrames is 0, and the pixel data is that of several frames")
     return header
+
+
+def _holds_several(header: Header) -> bool:
+    if header.pixels is None or header.rows == 0:
+        return False
+    return header.has_groups or (header.pixels.length or 0) >= 2 * header.frame_bytes
 
 
 def _check(header: Header) -> None:
     if header.rows == 0:
         return  # no picture: nothing below matters
     if not 1 <= header.frames <= _MOST_FRAMES:
-        raise ValueError(f"NumberOfFrames must be 1 to {_MOST_FRAMES}; it is {header.frames}")
+        raise IrregularError(f"NumberOfFrames must be 1 to {_MOST_FRAMES}; it is {header.frames}")
     if not (1 <= header.rows < _MOST_SIDE and 1 <= header.columns < _MOST_SIDE):
-        raise ValueError(
+        raise IrregularError(
             f"Rows and Columns must be 1 to {_MOST_SIDE - 1}; they are {header.rows} and "
             f"{header.columns}"
         )
@@ -220,7 +233,7 @@ def _check(header: Header) -> None:
         1 <= header.stored <= header.allocated
         and header.stored - 1 <= header.high < header.allocated
     ):
-        raise ValueError(
+        raise IrregularError(
             "BitsStored must be at most BitsAllocated (1, 8, 16, 32 or 64) and HighBit between; "
             f"they are {header.stored}, {header.allocated} and {header.high}"
         )
@@ -242,10 +255,20 @@ def single_frame(header: Header, elements: Elements) -> Frame:
         spacing=_several(elements, "PixelSpacing", 2),
         slope=elements.number("RescaleSlope", 1.0),
         intercept=elements.number("RescaleIntercept", 0.0),
-        unit=elements.text("Units") or elements.text("RescaleType").removeprefix("US"),
+        unit=elements.text("Units") or elements.text("RescaleType"),
         thickness_mm=abs(thickness) or None,
         traits=traits_of(header.image_type, elements),
+        scale=_scale(elements),
     )
+
+
+def _scale(elements: Elements) -> str:
+    given = [
+        name.removeprefix("Rescale").lower()
+        for name in ("RescaleSlope", "RescaleIntercept")
+        if elements.numbers(name) is not None
+    ]
+    return "both" if len(given) == 2 else (given or ["none"])[0]
 
 
 def _first(elements: Elements, keyword: str) -> float:

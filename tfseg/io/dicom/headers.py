@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tfseg.errors import DataError
 from tfseg.io.dicom.belong import in_order, parted
-from tfseg.io.dicom.damage import reason
+from tfseg.io.dicom.damage import IrregularError, reason
 from tfseg.io.dicom.elements import read_elements
 from tfseg.io.dicom.frames import DERIVED_OBJECTS, Frame, Header, header_of, single_frame
 from tfseg.io.dicom.measures import measured
@@ -156,6 +156,10 @@ def read_header(path: Path) -> Frame | None:
         return measured(single_frame(header_of(path, elements), elements), elements)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error}).") from error
+    except IrregularError as error:
+        raise DataError(
+            f"{path}: {error}. Correct the header, or export the file again."
+        ) from error
     except (ValueError, OverflowError, struct.error, zlib.error) as error:
         if isinstance(error, DataError):
             raise

@@ -141,7 +141,7 @@ def _frame(
         spacing=numbers(measures, "PixelSpacing", 2),
         slope=number(values, "RescaleSlope", 1.0),
         intercept=number(values, "RescaleIntercept", 0.0),
-        unit=printable(str(find(values, "RescaleType") or "")).removeprefix("US"),
+        unit=printable(str(find(values, "RescaleType") or "")),
         thickness_mm=abs(thickness) or None,
         traits={name: value for name, value in traits.items() if value is not None},
     )

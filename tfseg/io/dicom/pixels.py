@@ -159,6 +159,10 @@ def _native(slices: _Numbered, volume: _Plane) -> Iterator[tuple[int, _Plane]]:
             picture = volume[number] if fits else np.empty((header.rows, header.columns), dtype)
             start = place.offset + frame.index * header.frame_bytes
             view = picture.view(np.uint8).reshape(-1).data
+            if place.in_words and header.allocated == 8:
+                picture[...] = _of_words(file, place.offset, start, picture.shape)
+                yield frame.index, picture
+                continue
             if data is not None:
                 part = data[start : start + len(view)]
                 got = len(part)
@@ -171,6 +175,21 @@ def _native(slices: _Numbered, volume: _Plane) -> Iterator[tuple[int, _Plane]]:
             if header.syntax == BIG_ENDIAN:
                 picture.byteswap(inplace=True)
             yield frame.index, picture
+
+
+def _of_words(file: Any, offset: int, start: int, shape: tuple[int, ...]) -> _Plane:
+    """Return bytes that are stored in words of 16 bits in big endian (PS3.5 8.1.1, OW).
+
+    The words are counted from the first byte of the pixel data, at ``offset``.
+    """
+    count = int(np.prod(shape))
+    skipped = (start - offset) % 2
+    words = np.empty((skipped + count + 1) // 2, ">u2")
+    file.seek(start - skipped)
+    got = _read_fully(file, words.view(np.uint8).data)
+    if got < words.nbytes:
+        raise ValueError(f"{words.nbytes} bytes are needed, the file has {got}")
+    return words.astype("<u2").view(np.uint8)[skipped : skipped + count].reshape(shape)
 
 
 def _read_fully(file: Any, view: memoryview) -> int:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from tfseg import __version__
 from tfseg.errors import DataError
 from tfseg.io.dicom.damage import damage, lenient
+from tfseg.io.dicom.elements import for_pydicom
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -83,7 +84,7 @@ def sidecar(path: Path, frame: int = 0, *, identify: bool = False) -> dict[str, 
 
     try:
         with lenient():
-            header = pydicom.dcmread(path, stop_before_pixels=True, force=True)
+            header = pydicom.dcmread(for_pydicom(path), stop_before_pixels=True, force=True)
             return dict(_told(header, frame, identify=identify))
     except damage() as error:
         raise DataError(f"the header of {path.name} is damaged. Copy the file again.") from error

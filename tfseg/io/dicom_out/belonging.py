@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from tfseg.errors import DataError
 from tfseg.io.dicom import the_volume
 from tfseg.io.dicom.damage import damage, lenient
+from tfseg.io.dicom.elements import for_pydicom
 from tfseg.io.dicom_out.stamp import text
 
 if TYPE_CHECKING:
@@ -63,7 +64,10 @@ def image_header(image: str | os.PathLike[str] | None) -> Identity | None:
         frames = stack.frames
         try:
             dataset = pydicom.dcmread(
-                frames[0].header.path, stop_before_pixels=True, force=True, specific_tags=[*_TAGS]
+                for_pydicom(frames[0].header.path),
+                stop_before_pixels=True,
+                force=True,
+                specific_tags=[*_TAGS],
             )
         except damage():
             return None

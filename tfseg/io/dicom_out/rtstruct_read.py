@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from tfseg.errors import DataError
 from tfseg.io.dicom import opened
 from tfseg.io.dicom.damage import damage, lenient, reason
+from tfseg.io.dicom.elements import for_pydicom
 from tfseg.io.dicom.frames import FURTHEST_MM
 from tfseg.io.dicom_out.belonging import (
     Identity,
@@ -165,7 +166,7 @@ def _parsed(path: Path, remarks: list[str]) -> tuple[list[_Structure], dict[str,
 def _dataset(file: Path, path: Path) -> Dataset:
     import pydicom
 
-    dataset = pydicom.dcmread(file, force=True, stop_before_pixels=True)
+    dataset = pydicom.dcmread(for_pydicom(file), force=True, stop_before_pixels=True)
     if dataset.get("SOPClassUID") != STORAGE:
         kind = text(str(dataset.get("Modality") or "none"))
         raise DataError(
