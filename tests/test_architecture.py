@@ -21,7 +21,14 @@ PACKAGES = {
 
 # A unit may import units of earlier rows, and itself; never one of its own row or a later one.
 LAYERS = (
-    ("tfseg.__init__", "tfseg.errors", "tfseg.locks", "tfseg.compiled", "tfseg.cli.console"),
+    (
+        "tfseg.__init__",
+        "tfseg.errors",
+        "tfseg.locks",
+        "tfseg.compiled",
+        "tfseg.strict_json",
+        "tfseg.cli.console",
+    ),  # fmt: skip
     ("tfseg.files", "tfseg.geometry", "tfseg.steps", "tfseg.quiet", "tfseg.fingerprint"),
     ("tfseg.volume", "tfseg.plan", "tfseg.runs"),
     ("tfseg.artifact", "tfseg.config"),

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from tfseg import strict_json
 from tfseg.errors import ConfigError
 from tfseg.plan import Plan, first_problem
 
@@ -201,6 +201,8 @@ def _value(text: str) -> Any:
     if "," in text and not text.startswith(("[", "{", '"')):
         return [_value(part.strip()) for part in text.split(",") if part.strip()]
     try:
-        return json.loads(text)
-    except json.JSONDecodeError:
+        return strict_json.loads(text)
+    except strict_json.JsonError as error:
+        if text.lstrip().startswith(("[", "{", '"')):
+            raise ConfigError(f"{text[:80]!r} is not valid JSON: {error}.") from error
         return text

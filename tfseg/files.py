@@ -14,12 +14,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from tfseg import strict_json
 from tfseg.errors import ConfigError, DataError, TfsegError
 
 _PREFIX, _SUFFIX = ".tfseg-", ".partial"
 _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS}
 _LONGEST_NAME = 200  # bytes; file systems end at 255, and suffixes follow
 _MOST_WRITERS = 100  # at once, of one folder
+_LARGEST_JSON = 1 << 28  # bytes
 _FULL_BYTES = 1 << 20  # a disk with less than this left has just refused a write
 
 
@@ -238,19 +240,22 @@ def read_json(path: str | os.PathLike[str], what: str) -> Any:
         what: what it should be, for the message, e.g. ``"the plan"``.
 
     Raises:
-        DataError: the file is missing, unreadable or no JSON.
+        DataError: the file is missing, unreadable, too large or no JSON; see
+            :mod:`tfseg.strict_json`.
     """
     path = Path(path)
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        if path.stat().st_size > _LARGEST_JSON:
+            raise DataError(
+                f"{what} may have {_LARGEST_JSON} bytes; {path} has {path.stat().st_size}."
+            )
+        return strict_json.loads(path.read_bytes())
     except FileNotFoundError:
         raise DataError(f"{what} is missing: there is no file {path}.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{what} cannot be read: {path}: {error}.") from error
-    except json.JSONDecodeError as error:
-        raise DataError(
-            f"{what} is not valid JSON: {path}, line {error.lineno}: {error.msg}."
-        ) from error
+    except OSError as error:
+        raise DataError(f"{what} cannot be read: {path}: {error.strerror or error}.") from error
+    except strict_json.JsonError as error:
+        raise DataError(f"{what} is not valid JSON: {path}: {error}.") from error
 
 
 def sha256(path: str | os.PathLike[str]) -> str:

@@ -89,7 +89,8 @@ def test_json_refuses_nan_and_leaves_nothing(tmp_path: Path) -> None:
     [
         (None, "the plan is missing: there is no file"),
         (b'{"a": 1,}', "not valid JSON: .*line 1"),
-        (b"\xff\xfe", "cannot be read"),
+        (b"\xff\xfe{\0}\0", "not valid JSON: .*written in UTF-16"),
+        (b"[" * 100_000, "not valid JSON: .*nested more than 64 deep"),
     ],
 )
 def test_read_json_says_what_is_wrong(tmp_path: Path, content: bytes | None, rule: str) -> None:
@@ -98,6 +99,13 @@ def test_read_json_says_what_is_wrong(tmp_path: Path, content: bytes | None, rul
         path.write_bytes(content)
     with pytest.raises(DataError, match=rule):
         files.read_json(path, "the plan")
+
+
+def test_read_json_has_a_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "_LARGEST_JSON", 3)
+    (tmp_path / "a.json").write_text("1234")
+    with pytest.raises(DataError, match=r"may have 3 bytes; .* has 4"):
+        files.read_json(tmp_path / "a.json", "the plan")
 
 
 def test_sha256_of_more_than_one_block(tmp_path: Path) -> None:

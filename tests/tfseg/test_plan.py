@@ -102,10 +102,10 @@ def test_files_that_are_no_plan(tmp_path):
     with pytest.raises(DataError, match="the plan is missing: there is no file"):
         Plan.load(path)
     path.write_text('{"dims": 3,')
-    with pytest.raises(DataError, match=r"the plan is not valid JSON: .*plan\.json, line 1"):
+    with pytest.raises(DataError, match=r"the plan is not valid JSON: .*plan\.json: line 1"):
         Plan.load(path)
     path.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(DataError, match="the plan cannot be read"):
+    with pytest.raises(DataError, match=r"the plan is not valid JSON: .* save it as UTF-8"):
         Plan.load(path)
 
 

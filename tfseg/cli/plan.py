@@ -81,13 +81,12 @@ def plan(
 
 def _step(text: str) -> Any:
     """Return a step as parsed JSON: the text itself, or the kind that it names."""
-    import json
-
+    from tfseg import strict_json
     from tfseg.errors import ConfigError
 
     if not text.lstrip().startswith("{"):
         return {"kind": text}
     try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ConfigError(f"--step is no valid JSON: {error}; got {text!r}.") from error
+        return strict_json.loads(text)
+    except strict_json.JsonError as error:
+        raise ConfigError(f"--step is no valid JSON: {error}; got {text[:80]!r}.") from error
