@@ -27,6 +27,7 @@ EXTRAS["dev"] = [
     "pytest-xdist>=3.6",
     "PyYAML>=6.0",
     "ruff>=0.9",
+    "SimpleITK>=2.4",
 ]
 
 setup(
@@ -73,7 +74,6 @@ setup(
         "python-gdcm>=3.0.24",
         "rich>=13.7",
         "scipy>=1.13",
-        "SimpleITK>=2.4",
         "tensorboard>=2.20",
         "tensorflow>=2.21,<2.22",
         "tf2onnx>=1.17",

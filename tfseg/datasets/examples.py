@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from tfseg.datasets.phantom.series import write_ct_series
 from tfseg.geometry import affine_to_ras_xyz
-from tfseg.io import write_volume
+from tfseg.io import metaimage, write_volume
 from tfseg.volume import Volume
 
 SPACING_MM = (2.0, 1.0, 1.0)
@@ -52,12 +52,10 @@ def volume(array: NDArray[Any], spacing_mm: tuple[float, float, float] = SPACING
 def save(array: NDArray[Any], path: Path) -> None:
     """Write an array (z, y, x[, c]) as a volume; the suffix says how."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    if path.name.endswith(".mhd"):  # an .mhd names its .raw: written by ITK, not as one file
-        import SimpleITK as sitk  # noqa: N813
-
-        image = sitk.GetImageFromArray(array)
-        image.SetSpacing(SPACING_MM[::-1])
-        sitk.WriteImage(image, str(path))
+    if path.name.endswith(".mhd"):  # the voxels are in a file beside it
+        raw = path.with_suffix(".raw")
+        raw.write_bytes(array.tobytes())
+        path.write_bytes(metaimage.header_of(volume(array), raw.name))
         return
     write_volume(volume(array), path)
 

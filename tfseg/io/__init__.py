@@ -142,10 +142,14 @@ def write_volume(volume: Volume, path: str | os.PathLike[str]) -> None:
         from tfseg.io import nifti
 
         nifti.write(volume, path)
-    elif suffix in {".mha", ".nrrd"}:
-        from tfseg.io import itk
+    elif suffix == ".mha":
+        from tfseg.io import metaimage
 
-        itk.write(volume, path)
+        metaimage.write(volume, path)
+    elif suffix == ".nrrd":
+        from tfseg.io import nrrd
+
+        nrrd.write(volume, path)
     elif suffix == ".png":
         from tfseg.io import image2d
 

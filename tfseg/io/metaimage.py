@@ -10,7 +10,8 @@ from __future__ import annotations
 import logging
 import math
 import os
-from collections.abc import Sequence
+import zlib
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from numpy.typing import NDArray
 
 from tfseg import geometry
 from tfseg.errors import DataError
-from tfseg.io.stored import read_numbers, read_samples
+from tfseg.files import atomic_path
+from tfseg.io.stored import PACKING_LEVEL, planes, read_numbers, read_samples, writable
 from tfseg.volume import Volume
 
 _MAX_HEADER_BYTES = 1 << 22
@@ -63,6 +65,48 @@ def read(path: str | os.PathLike[str]) -> Volume:
     if array.shape[3] == 1:
         array = array[..., 0]
     return Volume(array, affine)
+
+
+def write(volume: Volume, path: str | os.PathLike[str]) -> None:
+    """Write an ``.mha`` in the volume's own dtype (bool as uint8), compressed; channels as such.
+
+    Raises:
+        DataError: the disk is full or the folder cannot be written.
+    """
+    array = writable(volume.array)
+    packer = zlib.compressobj(PACKING_LEVEL)
+    packed = [packer.compress(plane) for plane in planes(array)]
+    packed.append(packer.flush())
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        file.write(header_of(volume.with_array(array), "LOCAL", sum(map(len, packed))))
+        file.writelines(packed)
+
+
+def header_of(volume: Volume, where: str, packed: int | None = None) -> bytes:
+    """Return the header of a volume whose voxels are in the file ``where``.
+
+    Args:
+        volume: the voxels, little-endian in the file.
+        where: ``LOCAL``, or a file beside the header.
+        packed: bytes of the zlib stream; ``None`` for voxels that are not compressed.
+    """
+    size = "" if packed is None else f"CompressedDataSize = {packed}\n"
+    channels = f"ElementNumberOfChannels = {volume.channels}\n" if volume.channels > 1 else ""
+    stored = f"{volume.array.dtype.kind}{volume.array.dtype.itemsize}"
+    kind = next(name for name, code in _TYPES.items() if code == stored)
+    z, y, x = volume.shape
+    return (
+        "ObjectType = Image\nNDims = 3\nBinaryData = True\nBinaryDataByteOrderMSB = False\n"
+        f"CompressedData = {packed is not None}\n{size}"
+        f"TransformMatrix = {_text(volume.direction[:, ::-1].T.ravel())}\n"
+        f"Offset = {_text(volume.origin_mm)}\nCenterOfRotation = 0 0 0\n"
+        f"ElementSpacing = {_text(volume.spacing_mm[::-1])}\nDimSize = {x} {y} {z}\n"
+        f"{channels}ElementType = {kind}\nElementDataFile = {where}\n"
+    ).encode()
+
+
+def _text(numbers: Iterable[float]) -> str:
+    return " ".join(repr(float(number)) for number in numbers)
 
 
 def _header(path: Path) -> tuple[dict[str, str], int]:

@@ -20,16 +20,18 @@ from tfseg.errors import DataError
 from tfseg.files import atomic_path
 from tfseg.io.nifti_forms import keep_forms, placed
 from tfseg.io.stored import (
+    PACKING_LEVEL,
     Stream,
     Unpacked,
     check_size,
     most_unpacked,
+    planes,
     read_bytes,
     say_left_over,
+    writable,
 )
 from tfseg.volume import Volume
 
-_GZIP_LEVEL = 4  # two thirds of level 9's time go into the last 2 % of the size
 _SCANNER = 1  # NIFTI_XFORM_SCANNER_ANAT: coordinates of the scanner
 _TIME_UNITS = {8: "s", 16: "ms", 24: "us"}
 _NO_EXTENSIONS = bytes(4)  # behind the header: none follow
@@ -98,11 +100,7 @@ def write(volume: Volume, path: str | os.PathLike[str]) -> None:
     """
     import nibabel as nib
 
-    array = volume.array
-    if array.dtype == np.bool_:
-        array = array.astype(np.uint8)
-    elif array.dtype == np.float16:
-        array = array.astype(np.float32)  # NIfTI has no 16-bit float
+    array = writable(volume.array)
     shape = (*array.shape[2::-1], *array.shape[3:])
     kind = nib.Nifti1Header if max(shape) <= _MAX_NIFTI1_SIZE else nib.Nifti2Header
     header = kind(endianness="<")
@@ -121,7 +119,7 @@ def write(volume: Volume, path: str | os.PathLike[str]) -> None:
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         if temporary.name.lower().endswith(".gz"):
             # No name and no time in the gzip header: the same volume gives the same file.
-            with gzip.GzipFile("", "wb", _GZIP_LEVEL, fileobj=file, mtime=0) as packed:
+            with gzip.GzipFile("", "wb", PACKING_LEVEL, fileobj=file, mtime=0) as packed:
                 _write_stream(packed, header, array)
         else:
             _write_stream(file, header, array)
@@ -132,8 +130,8 @@ def _write_stream(file: Any, header: Any, array: NDArray[Any]) -> None:
     file.write(header.binaryblock + _NO_EXTENSIONS)
     channels = [array] if array.ndim == 3 else np.moveaxis(array, -1, 0)
     for channel in channels:
-        for plane in channel:
-            file.write(np.ascontiguousarray(plane, array.dtype.newbyteorder("<")).data)
+        for plane in planes(channel):
+            file.write(plane)
 
 
 def read_header(stream: Stream, path: Path) -> Any:

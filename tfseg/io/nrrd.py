@@ -5,10 +5,12 @@ Read here and not by ITK, which knows no bzip2, no ``space units``, and compares
 
 from __future__ import annotations
 
+import gzip
 import logging
 import math
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +19,18 @@ from numpy.typing import NDArray
 
 from tfseg import geometry
 from tfseg.errors import DataError
+from tfseg.files import atomic_path
 from tfseg.io.metaimage import beside, pattern
 from tfseg.io.nrrd_header import MAX_HEADER_BYTES, Header, floats, read_header
-from tfseg.io.stored import Unpacked, most_unpacked, read_numbers, read_samples
+from tfseg.io.stored import (
+    PACKING_LEVEL,
+    Unpacked,
+    most_unpacked,
+    planes,
+    read_numbers,
+    read_samples,
+    writable,
+)
 from tfseg.volume import Volume
 
 _TYPES = {
@@ -85,6 +96,38 @@ def read(path: str | os.PathLike[str]) -> Volume:
     if array.ndim == 4 and array.shape[3] == 1:
         array = array[..., 0]
     return Volume(array, affine)
+
+
+def write(volume: Volume, path: str | os.PathLike[str]) -> None:
+    """Write a volume in its own dtype (bool as uint8), compressed; channels as the first axis.
+
+    Raises:
+        DataError: the disk is full or the folder cannot be written.
+    """
+    array = writable(volume.array)
+    stored = f"{array.dtype.kind}{array.dtype.itemsize}"
+    several = array.ndim == 4
+    z, y, x = volume.shape
+    steps = [_vector_text(step) for step in volume.affine[:3, 2::-1].T]
+    text = (
+        f"NRRD0004\ntype: {_TYPES[stored].split(', ')[0]}\ndimension: {array.ndim}\n"
+        "space: left-posterior-superior\n"
+        f"sizes: {f'{volume.channels} ' if several else ''}{x} {y} {z}\n"
+        f"space directions: {'none ' if several else ''}{' '.join(steps)}\n"
+        f"kinds: {'vector ' if several else ''}domain domain domain\n"
+        f'space units: "mm" "mm" "mm"\nendian: little\nencoding: gzip\n'
+        f"space origin: {_vector_text(volume.origin_mm)}\n\n"
+    )
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        file.write(text.encode())
+        # No name and no time in the gzip header: the same volume gives the same file.
+        with gzip.GzipFile("", "wb", PACKING_LEVEL, fileobj=file, mtime=0) as packed:
+            for plane in planes(array):
+                packed.write(plane)
+
+
+def _vector_text(numbers: Iterable[float]) -> str:
+    return f"({','.join(repr(float(number)) for number in numbers)})"
 
 
 def _sizes(header: Header, dimensions: int) -> list[str]:

@@ -11,7 +11,8 @@ import pytest
 import SimpleITK as sitk  # noqa: N813
 
 from tfseg.errors import DataError
-from tfseg.io import metaimage, read_volume
+from tfseg.io import metaimage, read_volume, write_volume
+from tfseg.volume import Volume
 
 DIRECTIONS = {
     "oblique": (0.8, -0.6, 0.0, 0.6, 0.8, 0.0, 0.0, 0.0, 1.0),
@@ -54,6 +55,35 @@ def test_voxels_lie_where_simpleitk_says(
     image.SetDirection(direction)
     sitk.WriteImage(image, str(tmp_path / name), packed)
     compare(read_volume(tmp_path / name), image)
+
+
+SHEARED = np.reshape(DIRECTIONS["oblique"], (3, 3)) @ [[1, 0, 0], [0, 1, 0.2], [0, 0, 1]]
+
+
+@pytest.mark.parametrize("suffix", [".mha", ".nrrd"])
+@pytest.mark.parametrize("shape", [(3, 4, 5), (3, 4, 5, 2)])
+@pytest.mark.parametrize(
+    "dtype", ["u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f4", "f8", "?", "f2", ">i2"]
+)
+@pytest.mark.parametrize("direction", [*DIRECTIONS.values(), SHEARED], ids=[*DIRECTIONS, "sheared"])
+def test_what_is_written_is_read_here_and_by_simpleitk(
+    tmp_path: Path, suffix: str, shape: tuple[int, ...], dtype: str, direction
+) -> None:
+    array = np.random.default_rng(0).integers(0, 2, shape).astype(dtype)
+    axes = np.reshape(direction, (3, 3))[:, ::-1]
+    volume = Volume.from_geometry(array, (4, 0.7, 0.3), (1.5, -2, 1 / 3), axes)
+    path = tmp_path / f"a{suffix}"
+    write_volume(volume, path)
+    again = read_volume(path)
+    assert np.array_equal(again.array, array)
+    kept = {"?": "u1", "f2": "f4"}.get(dtype, dtype.removeprefix(">"))
+    assert again.array.dtype == np.dtype(kept)
+    np.testing.assert_allclose(again.affine, volume.affine, rtol=1e-15, atol=1e-15)
+    first = path.read_bytes()
+    write_volume(volume, path)
+    assert path.read_bytes() == first
+    if direction is not SHEARED:
+        compare(again, sitk.ReadImage(str(path)))
 
 
 @pytest.mark.parametrize(
