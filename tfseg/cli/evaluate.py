@@ -137,7 +137,10 @@ def evaluate(
     metrics = outcome.metrics()
     comparison = None
     if other is not None:
-        comparison = compare(metrics, other, names=(str(target), str(against)))
+        names = (str(target), str(against))
+        comparison = compare(metrics, other, names=names)
+        for name, one in zip(names, (metrics, other), strict=True):
+            _note_trained(one, comparison, name)
     if folder is not None:
         _save(outcome, metrics, folder, _command(ctx), comparison)
     _note_gaps(metrics)
@@ -343,15 +346,27 @@ def _save_pictures(outcome: Outcome, folder: Path) -> list[tuple[str, bytes]]:
     return drawn
 
 
+def _note_trained(metrics: Metrics, comparison: Comparison, name: str) -> None:
+    """Say where a comparison is not fair: of cases that one of the two was trained on."""
+    left_out = {*comparison.only_this, *comparison.only_other}
+    trained = [
+        row.case
+        for row in metrics.per_case
+        if row.role == "trained on" and row.case not in left_out
+    ]
+    if trained:
+        note(f"{name} was trained on {len(trained)} of the cases compared: {some(trained)}")
+
+
 def _note_gaps(metrics: Metrics, whose: str = "") -> None:
     for failure in metrics.failed:
         note(f"{whose}failed: {failure.error}")
     for what, names in (
         ("no prediction for {} cases", metrics.missing),
         ("no case for {} files", metrics.unmatched),
-        ("{} held-out cases are not there", metrics.held_out_missing),
-        ("{} cases are new to the model and not measured without --all-cases", metrics.new),
-        ("{} remarks", metrics.remarks),
+        ("held-out cases that are not there ({})", metrics.held_out_missing),
+        ("new to the model, not measured without --all-cases ({})", metrics.new),
+        ("remarks ({})", metrics.remarks),
     ):
         if names:
             note(f"{whose}{what.format(len(names))}: {some(names)}")

@@ -27,6 +27,7 @@ def print_metrics(metrics: Metrics) -> None:
         f"{metrics.data}, {metrics.source}{by}: {counted}, mean foreground Dice "
         f"{number(metrics.mean_dice, 3)}{_where_present(metrics)}"
     )
+    _print_roles(metrics)
     shown = [metric for metric in metrics.metrics if metric not in VOLUMES]
     _print_crossed(
         list(classes),
@@ -46,6 +47,23 @@ def print_metrics(metrics: Metrics) -> None:
                     *(number(row.scores[name]["dice"], 3) for name in classes),
                 )
                 for row in metrics.per_case[:_WORST_SHOWN]
+            ],
+        )
+
+
+def _print_roles(metrics: Metrics) -> None:
+    """Print the mean Dice of each kind of case, where a training knew some and others not."""
+    found: dict[str, list[float]] = {}
+    for row in metrics.per_case:
+        if row.mean_dice is not None:
+            found.setdefault(row.role or "", []).append(row.mean_dice)
+    if len(found) > 1:
+        print_table(
+            "To the training these cases were",
+            ["", "cases", "mean Dice"],
+            [
+                (role, str(len(all_)), number(sum(all_) / len(all_), 3))
+                for role, all_ in found.items()
             ],
         )
 

@@ -161,8 +161,7 @@ def _resumed(setup: Setup, given: dict[str, Any]) -> Setup:
     """Return the run's set-up; its length and the place of its data may change when it goes on."""
     from dataclasses import replace
 
-    from tfseg.cli.console import note
-    from tfseg.config import UNLIMITED_EPOCHS, parse_settings
+    from tfseg.config import parse_settings
     from tfseg.errors import ConfigError
     from tfseg.files import read_json
     from tfseg.plan import Plan
@@ -187,14 +186,30 @@ def _resumed(setup: Setup, given: dict[str, Any]) -> Setup:
                 f"{f' from {now} to {value}' if key != 'plan' else ''}. Only --epochs, "
                 "--time-budget and the place of --data can. Start a new run for the rest."
             )
-    by_time_alone = config.time_budget_s is not None and config.epochs == UNLIMITED_EPOCHS
-    if by_time_alone and "epochs" in limits and "time_budget_s" not in limits:
-        limits["time_budget_s"] = None
-        note(
-            f"The run had {config.time_budget_s:g} s; now it goes on to epoch {limits['epochs']}, "
-            "however long that takes."
-        )
+    _replace_limit(config, given, limits)
     return replace(setup, config=config.model_copy(update=limits))
+
+
+def _replace_limit(config: TrainConfig, given: dict[str, Any], limits: dict[str, Any]) -> None:
+    """Let --epochs or --time-budget alone replace the run's only limit, and say so."""
+    from tfseg.cli.console import note
+    from tfseg.config import UNLIMITED_EPOCHS
+
+    if given["epochs"] is not None and given["time_budget"] is None:
+        if config.time_budget_s is not None and config.epochs == UNLIMITED_EPOCHS:
+            limits["time_budget_s"] = None
+            note(
+                f"The run had {config.time_budget_s:g} s; now it goes on to epoch "
+                f"{limits['epochs']}, however long that takes."
+            )
+    elif given["time_budget"] is not None and given["epochs"] is None:
+        if config.time_budget_s is not None:
+            del limits["epochs"]  # the run keeps the other limit that it has
+        else:
+            note(
+                f"The run had {config.epochs} epochs; now it goes on until "
+                f"{limits['time_budget_s']:g} s are trained in all."
+            )
 
 
 def _setting(setup: Setup, key: str) -> Any:

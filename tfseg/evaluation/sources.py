@@ -282,13 +282,15 @@ def _choose(
             f"{dataset.root} has no case that {model} was not trained on: "
             f"{_counted(found.roles)}. Name other data with --data."
         )
+    gone = [one.id for one in found.missing_held_out]
+    nameless = [f"{len(gone)} of {len(known.held_out)} held-out cases are not there"]
     return _Chosen(
         cases=tuple(case for case in labelled if case.id in chosen),
         words=words,
         roles=found.roles,
         new=new,
-        held_out_missing=tuple(one.id or "(no name)" for one in found.missing_held_out),
-        remarks=(*found.changed, *found.remarks),
+        held_out_missing=tuple(filter(None, gone)),  # an export knows no names
+        remarks=(*found.changed, *found.remarks, *(nameless if "" in gone else ())),
     )
 
 

@@ -29,8 +29,8 @@ _log = logging.getLogger(__name__)
 
 # What NumPy, zipfile and JSON raise for a file that is not what they wrote.
 _DAMAGED = (
-    OSError, ValueError, TypeError, KeyError, EOFError, SyntaxError, NotImplementedError,
-    RecursionError, MemoryError, struct.error, zlib.error, tokenize.TokenError, zipfile.BadZipFile,
+    OSError, ValueError, TypeError, KeyError, EOFError, SyntaxError, ArithmeticError,
+    RuntimeError, MemoryError, struct.error, zlib.error, tokenize.TokenError, zipfile.BadZipFile,
 )  # fmt: skip
 
 
@@ -84,11 +84,15 @@ def load_latest(path: Path, model: Any, optimizer: Any) -> Progress:
     before = previous(path)
     try:
         return load_state(path, model, optimizer)
-    except DamagedError as error:
-        if not before.exists():
-            raise
-        progress = load_state(before, model, optimizer)
-        _log.warning("%s Going on from the one before it, of epoch %d.", error.what, progress.epoch)
+    except DataError as error:
+        try:
+            progress = load_state(before, model, optimizer)
+        except DataError:
+            raise error from None
+        _log.warning(
+            "%s is damaged or missing: going on from the one before it, of epoch %d.",
+            path, progress.epoch,
+        )  # fmt: skip
         return progress
 
 
@@ -138,7 +142,6 @@ class DamagedError(DataError):
             else ""
         )
         super().__init__(f"{what} Start anew in another run folder (--run){better}.")
-        self.what = what
 
 
 def _named(model: Any, optimizer: Any) -> dict[str, Any]:

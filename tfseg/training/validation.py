@@ -16,6 +16,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from tfseg.cli.console import some
 from tfseg.metrics import ClassCounts, dice
 from tfseg.metrics.counts import Counts
 from tfseg.pipeline.cache import PreparedCase
@@ -136,10 +137,12 @@ def choose_cases(
 
 def describe(cases: Sequence[PreparedCase], held_out: int, labels: Sequence[str]) -> str:
     """Return how many validation cases have each class, in words."""
-    counts = ", ".join(
-        f"{name} in {sum(value in case.places for case in cases)}"
-        for value, name in enumerate(labels)
-        if value
+    counts = some(
+        [
+            f"{name} in {sum(value in case.places for case in cases)}"
+            for value, name in enumerate(labels)
+            if value
+        ]
     )
     empty = sum(not case.places for case in cases)
     text = f"validation: {len(cases)} of {held_out} held-out cases; {counts}"

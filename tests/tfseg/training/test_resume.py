@@ -85,7 +85,7 @@ def test_added_cases_change_neither_the_held_out_ones_nor_the_training(place, tf
     assert sorted(row["case"] for row in document["per_case"]) == held_out
     assert {row["role"] for row in document["per_case"]} == {"held out"}
     assert document["new"] == ["added_0", "added_1", "added_2", "added_3"]
-    assert "4 cases are new to the model and not measured without --all-cases: added_0" in err
+    assert "new to the model, not measured without --all-cases (4): added_0" in err
 
     code, out, err = tfseg("train", "--resume", "--run", "r", "--epochs", 3, "--json")
     assert code == 0, err
@@ -164,6 +164,8 @@ def test_epochs_replace_a_time_budget_that_is_used_up(place, tfseg):
     _configure(place, epochs=2)  # both limits were given: neither is dropped
     code, _, err = tfseg("train", "--resume", "--run", "r", "--epochs", 3)
     assert (code, "is used up" in err) == (2, True)
+    code, _, err = tfseg("train", "--resume", "--run", "r", "--time-budget", "9m")
+    assert (code, "epoch 2 is done, and --epochs is 2" in err) == (2, True)
     _configure(place, epochs=100_000)
     code, _, err = tfseg("train", "--resume", "--run", "r", "--epochs", 3)
     assert code == 0, err
@@ -177,7 +179,9 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(place, tfseg, caplog)
     last.write_bytes(last.read_bytes()[:-100])
     code, _, err = tfseg("train", "--resume", "--run", "r")
     assert code == 0, err
-    assert f"{last} is damaged. Going on from the one before it, of epoch 1." in caplog.text
+    assert (
+        f"{last} is damaged or missing: going on from the one before it, of epoch 1." in caplog.text
+    )
     assert _epochs(place) == ["1", "2"]
     for path in (last, before):
         path.write_bytes(b"PK")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tfseg.errors import DataError
-from tfseg.training.state import Progress, load_state, save_state
+from tfseg.training.state import Progress, load_latest, load_state, save_state
 
 
 def _network(width: int = 3) -> tuple[keras.Model, keras.Optimizer]:
@@ -76,3 +76,43 @@ def test_a_torn_write_leaves_the_old_checkpoint(
         save_state(path, *_network(), Progress(epoch=2))
     assert path.read_bytes() == before
     assert [child.name for child in tmp_path.iterdir()] == ["last.npz"]
+
+
+def test_no_flipped_bit_passes(tmp_path: Path) -> None:
+    path, (model, optimizer) = tmp_path / "last.npz", _network()
+    save_state(path, model, optimizer, Progress(epoch=3))
+    whole, rng = path.read_bytes(), np.random.default_rng(0)
+    expected = [variable.numpy() for variable in (*model.variables, *optimizer.variables)]
+    refused = 0
+    for place in rng.integers(0, len(whole), 200):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << int(rng.integers(8))
+        path.write_bytes(damaged)
+        try:
+            progress = load_state(path, model, optimizer)
+        except DataError:
+            refused += 1
+            continue
+        found = [variable.numpy() for variable in (*model.variables, *optimizer.variables)]
+        assert progress.epoch == 3
+        assert all(map(np.array_equal, found, expected))
+    assert refused > 100
+
+
+def test_the_checkpoint_before_takes_the_place_of_a_damaged_or_missing_one(tmp_path: Path) -> None:
+    path, network = tmp_path / "last.npz", _network()
+    for epoch in (1, 2, 3):
+        save_state(path, *network, Progress(epoch=epoch))
+    assert load_latest(path, *network).epoch == 3
+    path.write_bytes(path.read_bytes()[:-9])
+    assert load_latest(path, *network).epoch == 2
+    path.unlink()
+    assert load_latest(path, *network).epoch == 2
+    with pytest.raises(DataError, match=r"there is no checkpoint .*last\.npz"):
+        load_latest(path, *_network(5))
+
+
+def test_a_best_figure_of_another_measure_is_forgotten(tmp_path: Path) -> None:
+    path, network = tmp_path / "last.npz", _network()
+    save_state(path, *network, Progress(epoch=3, best=0.9, measure="mean over cases"))
+    assert load_state(path, *network).best == -1
