@@ -301,7 +301,7 @@ def _files(
     if words and words[0].upper() == "LIST":
         spread = int(words[1]) if len(words) == 2 and words[1] in "1234" else dimensions - 1
         names = _listed(path, end)
-    elif "%" in name:
+    elif "%" in name and len(words) == 4:
         names = pattern(words, path)
         spread = dimensions - 1
     else:

@@ -163,11 +163,13 @@ def test_voxels_in_files_of_their_own(tmp_path: Path) -> None:
         (tmp_path / f"{place}.gz").write_bytes(zlib.compress(plane.tobytes()))
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub/x.raw").write_bytes(bytes(7) + VALUES.tobytes())
-    (tmp_path / "x.raw").write_bytes(VALUES.tobytes())
+    for name in ("x.raw", "50% of x.raw"):
+        (tmp_path / name).write_bytes(VALUES.tobytes())
     packed = {"CompressedData": "True"}
     for data, where, fields in (
         (b"", "x.raw", {}),
         (b"", "./x.raw", {}),
+        (b"", "50% of x.raw", {}),
         (b"", ".\\x.raw", {}),
         (b"", "sub/x.raw", {"HeaderSize": "7"}),
         (b"", "sub/x.raw", {"HeaderSize": "-1"}),

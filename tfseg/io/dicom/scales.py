@@ -46,9 +46,7 @@ def check_scales(frames: tuple[Frame, ...], what: str) -> tuple[str, ...]:
     return (f"{missing} is missing: {taken} is taken",)
 
 
-def _majority(
-    frames: tuple[Frame, ...], of: Callable[[Frame], str]
-) -> tuple[str, Frame | None]:
+def _majority(frames: tuple[Frame, ...], of: Callable[[Frame], str]) -> tuple[str, Frame | None]:
     """Return what most slices have, and the first slice that has something else."""
     found = [of(frame) for frame in frames]
     most = Counter(found).most_common(1)[0][0]
