@@ -222,7 +222,10 @@ def _read_voxels(stream: Stream, header: Any, path: Path, position: int) -> NDAr
         )  # fmt: skip
     start = float(header["vox_offset"])
     if not position <= start <= position + (1 << 30) or start % 1:
-        raise DataError(f"{path}: voxels cannot start at byte {start:g} (vox_offset).")
+        raise DataError(
+            f"{path}: voxels cannot start at byte {start:g} (vox_offset). Repair the header: they "
+            f"begin behind its {position} bytes and its extensions."
+        )
     compressed = isinstance(stream, Unpacked)
     size = path.stat().st_size
     needed = check_size(

@@ -46,6 +46,8 @@ def placed(header: Any, shape: tuple[int, ...], path: Path) -> tuple[geometry.Af
     """
     unit = int(header["xyzt_units"]) & _SPACE_UNITS
     mm = MM_PER_UNIT.get(unit, 1.0)
+    if unit not in {0, _MM, *MM_PER_UNIT}:
+        _log.warning("%s: unit of length %d (xyzt_units) is none; mm are assumed.", path, unit)
     has_sform, has_qform = int(header["sform_code"]) > 0, int(header["qform_code"]) > 0
     qform = None
     if has_qform:

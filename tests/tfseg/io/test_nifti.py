@@ -139,6 +139,15 @@ def test_sizes_that_contradict_the_sform_are_said(tmp_path: Path, caplog) -> Non
     assert "2 x 2 x 3 mm by the sform and 1 x 1 x 3 mm by pixdim" in caplog.text
 
 
+def test_a_unit_that_is_none_is_said(tmp_path: Path, caplog) -> None:
+    path = save(tmp_path / "a.nii", np.zeros((2, 3, 4), np.int16))
+    content = bytearray(path.read_bytes())
+    content[123] = 7  # xyzt_units
+    path.write_bytes(content)
+    assert nifti.read(path).spacing_mm == (1, 1, 1)
+    assert "unit of length 7 (xyzt_units) is none; mm are assumed" in caplog.text
+
+
 def test_forms_hold_for_their_grid_alone(tmp_path: Path) -> None:
     scan = nifti.read(coded(tmp_path / "scan.nii", *PLACES["apart (spinalcordtoolbox#2106)"]))
     turned, _ = scan.canonical()
