@@ -84,7 +84,8 @@ def _train(setup: Setup, folder: Path, *, resume: bool, as_json: bool) -> None:
     manifest.save(folder, "manifest.json")
     _report(folder)
     if as_json:
-        print_json({"run": str(folder), "training": manifest.training, "metrics": metrics})
+        training = {key: one for key, one in manifest.training.items() if key != "images"}
+        print_json({"run": str(folder), "training": training, "metrics": metrics})
     else:
         click.echo(f"{folder}: trained {manifest.training['steps']} steps")
 

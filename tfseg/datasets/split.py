@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 
 Role = Literal["held out", "trained on", "related", "changed", "new", "test"]
 
-_HEADERS = (".mhd", ".nhdr", ".hdr")  # their voxels lie in another file
+_HEADERS = (".mhd", ".nhdr")  # their voxels lie in files that they name
 _LENGTH = 16  # hexadecimal digits, 64 bits: no two scans of one collection share them
 
 
@@ -246,6 +246,9 @@ def _content(path: Path) -> str:
     if path.is_dir():
         files = (file for file in path.rglob("[!.]*") if file.is_file())
         return _sha256("".join(sorted(map(sha256, files))).encode())
+    if path.suffix.lower() == ".hdr":
+        pair = [one for one in path.parent.glob("*.[iI][mM][gG]*") if one.stem == path.stem]
+        return _sha256("".join(map(sha256, (path, *sorted(pair)))).encode())
     if path.name.lower().endswith(_HEADERS):
         volume = read_volume(path)
         return _sha256(volume.array.tobytes() + volume.affine.tobytes())

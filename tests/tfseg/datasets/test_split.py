@@ -119,16 +119,17 @@ def test_a_manifest_tells_by_images_alone(data):
     assert Split.of_digests(None) is None
 
 
-def test_the_digest_of_a_header_is_of_the_voxels_that_it_names(data):
+@pytest.mark.parametrize("names", [("scan.mhd", "scan.raw"), ("scan.hdr", "scan.img")])
+def test_the_digest_of_a_header_is_also_of_the_voxels_beside_it(data, names):
     case = open_dataset(data).cases[0]
-    header = data / "scan.mhd"
+    header, voxels = (data / name for name in names)
     header.write_text(
         "ObjectType = Image\nNDims = 3\nDimSize = 2 2 2\nElementSpacing = 1 1 1\n"
-        "ElementType = MET_UCHAR\nElementDataFile = scan.raw\n"
+        f"ElementType = MET_UCHAR\nElementDataFile = {voxels.name}\n"
     )
     found = []
-    for voxels in (b"12345678", b"12345679"):
-        (data / "scan.raw").write_bytes(voxels)
+    for content in (b"12345678", b"12345679"):
+        voxels.write_bytes(content)
         found.append(record(replace(case, image=header)).image)
     assert "" != found[0] != found[1]
 
