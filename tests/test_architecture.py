@@ -28,7 +28,7 @@ LAYERS = (
         "tfseg.compiled",
         "tfseg.strict_json",
         "tfseg.cli.console",
-    ),  # fmt: skip
+    ),
     ("tfseg.files", "tfseg.geometry", "tfseg.steps", "tfseg.quiet", "tfseg.fingerprint"),
     ("tfseg.volume", "tfseg.plan", "tfseg.runs"),
     ("tfseg.artifact", "tfseg.config"),
