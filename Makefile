@@ -40,6 +40,7 @@ fuzz: $(READY) ## damaged files: none may crash, hang, fill the memory or pass i
 	$(BIN)/python tests/fuzz/fuzz_dicom.py --reader results --inputs 50000 --seed 10
 	$(BIN)/python tests/fuzz/fuzz_pictures.py --inputs 6000 --seed 10
 	$(BIN)/python tests/fuzz/fuzz_volumes.py --inputs 50000 --seed 10
+	$(BIN)/python tests/fuzz/fuzz_documents.py --inputs 20000 --seed 10
 
 format: $(READY)
 	$(BIN)/ruff format .

@@ -27,6 +27,7 @@ LAYERS = (
         "tfseg.locks",
         "tfseg.compiled",
         "tfseg.strict_json",
+        "tfseg.arrays",
         "tfseg.cli.console",
     ),
     ("tfseg.files", "tfseg.geometry", "tfseg.steps", "tfseg.quiet", "tfseg.fingerprint"),

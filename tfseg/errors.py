@@ -17,11 +17,21 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+_CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
+_CONTROL |= {ord(blank): " " for blank in "\n\r\t\v\f\x85\u2028\u2029"}
+
 
 class TfsegError(Exception):
-    """Base of every error that tfseg raises on purpose."""
+    """Base of every error that tfseg raises on purpose.
+
+    What files say is quoted in messages: line breaks become blanks, and characters that would
+    steer a terminal, or that UTF-8 cannot hold, are written as escapes.
+    """
 
     exit_code = 1
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(message.encode("utf-8", "backslashreplace").decode().translate(_CONTROL))
 
 
 class DivergedError(TfsegError):

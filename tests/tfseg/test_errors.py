@@ -23,6 +23,20 @@ def test_exit_codes(kind, code):
     assert issubclass(kind, errors.TfsegError)
 
 
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ("a name\nof two lines", "a name of two lines"),
+        ("\x1b[31mred\x07", "\\x1b[31mred\\x07"),
+        ("caf\udce9 \ud800", "caf\\udce9 \\ud800"),
+        ("Grüße, 漢字", "Grüße, 漢字"),
+        ("a\u2028b\x9bc", "a b\\x9bc"),
+    ],
+)
+def test_what_files_say_cannot_break_a_message(given, shown):
+    assert str(errors.DataError(given)) == shown
+
+
 def test_wrong_input_is_a_value_error():
     assert issubclass(errors.InputError, ValueError)
     assert not issubclass(errors.DivergedError, ValueError)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import zipfile
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from tfseg.arrays import DAMAGE, read_npz
 from tfseg.artifact import FILE_NAME
 from tfseg.cli.console import track
 from tfseg.datasets import Case, Dataset, open_dataset
@@ -162,14 +162,13 @@ def _read_probabilities(path: Path) -> NDArray[Any]:
         DataError: no such file, no NumPy archive, or no array of that name and rank in it.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            array = archive[_PROBABILITIES]
+        array = read_npz(path)[_PROBABILITIES]
     except FileNotFoundError:
         raise DataError(
             f"there is no {path} with the probabilities of its label map. Write it with tfseg "
             "predict --save-probabilities."
         ) from None
-    except (KeyError, TypeError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+    except DAMAGE as error:
         raise DataError(
             f"{path} must be a NumPy archive with an array {_PROBABILITIES!r} ({error}). Write "
             "it again with tfseg predict --save-probabilities."

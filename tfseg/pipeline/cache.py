@@ -11,7 +11,6 @@ import hashlib
 import json
 import logging
 import os
-import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -22,6 +21,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from tfseg.arrays import DAMAGE, read_npz
 from tfseg.datasets.base import Case, Dataset
 from tfseg.errors import DataError
 from tfseg.files import atomic_path, write_error, write_json
@@ -153,7 +153,7 @@ def with_voxel_maps(
 def _load_map(path: Path) -> NDArray[np.float32]:
     try:
         found: NDArray[np.float32] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except DAMAGE as error:
         raise DataError(f"the cached map {path} is damaged. Delete it and run again.") from error
     return found
 
@@ -203,11 +203,8 @@ def _places(labels: NDArray[np.uint8], classes: int) -> dict[str, Any]:
 
 def _open(folder: Path, case_id: str) -> PreparedCase:
     try:
-        with (
-            (folder / "places.npz").open("rb") as file,
-            np.load(file, allow_pickle=False) as stored,
-        ):
-            places = {int(value): stored[value] for value in stored.files}
+        stored = read_npz(folder / "places.npz")
+        places = {int(value): voxels for value, voxels in stored.items()}
         return PreparedCase(
             case_id,
             np.load(folder / "image.npy", mmap_mode="r", allow_pickle=False),
@@ -215,7 +212,7 @@ def _open(folder: Path, case_id: str) -> PreparedCase:
             places,
             folder,
         )
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except DAMAGE as error:
         raise DataError(
             f"the cached case {case_id} is damaged. Delete {folder} and run again."
         ) from error

@@ -10,10 +10,6 @@ import dataclasses
 import json
 import logging
 import os
-import struct
-import tokenize
-import zipfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,17 +17,13 @@ from typing import Any
 
 import numpy as np
 
+from tfseg import strict_json
+from tfseg.arrays import DAMAGE, read_npz
 from tfseg.errors import DataError
 from tfseg.files import atomic_path
 
 MEASURE = "pooled Dice"
 _log = logging.getLogger(__name__)
-
-# What NumPy, zipfile and JSON raise for a file that is not what they wrote.
-_DAMAGED = (
-    OSError, ValueError, TypeError, KeyError, EOFError, SyntaxError, ArithmeticError,
-    RuntimeError, MemoryError, struct.error, zlib.error, tokenize.TokenError, zipfile.BadZipFile,
-)  # fmt: skip
 
 
 @dataclass
@@ -105,19 +97,14 @@ def load_state(path: Path, model: Any, optimizer: Any) -> Progress:
     """
     run = path.parent.parent
     try:
-        with zipfile.ZipFile(path) as archive:
-            wrong = archive.testzip()  # NumPy compares no checksum of an array that it misreads
-        if wrong is not None:
-            raise ValueError(f"the checksum of {wrong} is wrong")
-        with np.load(path, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
-        counters = json.loads(str(arrays.pop("progress")))
+        arrays = read_npz(path)
+        counters = strict_json.loads(str(arrays.pop("progress")))
         if counters.get("measure") != MEASURE:  # of an older release, which took a mean over cases
             counters |= {"best": -1.0, "measure": MEASURE}
         progress = Progress(**counters)
     except FileNotFoundError:
         raise DamagedError(f"there is no checkpoint {path}.", run) from None
-    except _DAMAGED as error:
+    except DAMAGE as error:
         raise DamagedError(f"the checkpoint {path} is damaged.", run) from error
     variables = _named(model, optimizer)
     if set(variables) != set(arrays) or any(
