@@ -38,8 +38,9 @@ import click
 @click.option(
     "--identify",
     is_flag=True,
-    help="Also write SeriesInstanceUIDs, the names of damaged files, and the patient's sex, age, "
-    "weight and size: together they may tell who the patient is.",
+    help="Also write SeriesInstanceUIDs, the names of damaged files, what people typed "
+    "(descriptions, protocols), and the patient's sex, age, weight and size: together they may "
+    "tell who the patient is.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the manifest as JSON on stdout.")
 def import_dicom(
@@ -91,11 +92,20 @@ def _print(manifest: dict[str, Any]) -> None:
 
     print_table(
         "Volumes",
-        ("series", "description", "slices", "result"),
+        ("series", "slices", "result"),
         [
             (
-                " ".join(filter(None, (entry["modality"], str(entry["number"]), entry["label"]))),
-                entry["description"],
+                " ".join(
+                    filter(
+                        None,
+                        (
+                            entry["modality"],
+                            str(entry["number"]),
+                            entry["description"],
+                            entry["label"],
+                        ),
+                    )
+                ),
                 str(entry["slices"]),
                 _result(entry),
             )

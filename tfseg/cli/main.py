@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import importlib
 import io
+import signal
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -92,7 +93,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if isinstance(stream, io.TextIOWrapper):
             # A character or file name that the terminal's encoding lacks must not end the work.
             stream.reconfigure(errors="backslashreplace")
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) == signal.SIG_DFL:  # nohup has SIGHUP ignored
+            signal.signal(number, _terminate)
     sys.exit(run(list(sys.argv[1:] if arguments is None else arguments)))
+
+
+class _TerminatedError(KeyboardInterrupt):
+    """The process was told to end: what Ctrl-C cleans up is cleaned up."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+
+def _terminate(number: int, frame: object) -> NoReturn:
+    signal.signal(number, signal.SIG_IGN)  # a second one must not interrupt the cleaning up
+    raise _TerminatedError(number)
 
 
 def run(arguments: list[str]) -> int:
@@ -105,7 +122,10 @@ def run(arguments: list[str]) -> int:
     except click.UsageError as error:
         hint = f" Try '{error.ctx.command_path} --help'." if error.ctx else ""
         return _fail(f"{error.format_message()}{hint}", 2)
-    except (click.Abort, KeyboardInterrupt):
+    except (click.Abort, KeyboardInterrupt) as stop:
+        cause = stop if isinstance(stop, _TerminatedError) else stop.__cause__
+        if isinstance(cause, _TerminatedError):
+            return _fail("terminated.", 128 + cause.number)
         return _fail("interrupted.", 130)
     except click.ClickException as error:
         return _fail(error.format_message(), 2)

@@ -3,8 +3,12 @@
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
+import zipfile
+from pathlib import Path
 
 import click
 import pytest
@@ -141,3 +145,47 @@ def test_no_name_is_beyond_the_terminal(monkeypatch, encoding):
     shown = b"\xcf\x80" if encoding == "utf-8" else b"\\u03c0"
     assert shown + b"\\udcff" in streams["stdout"].buffer.getvalue()
     assert shown + b"\\udcff" in streams["stderr"].buffer.getvalue()
+
+
+INTERRUPTIBLE = """
+import sys, time
+import click
+from tfseg.cli import main
+from tfseg.io.dicom import opened
+
+@click.command()
+def probe():
+    with opened(sys.argv[1]) as folder:
+        print(folder, flush=True)
+        try:
+            time.sleep(60)
+        finally:
+            time.sleep(0.2)  # a second signal comes while the first is answered
+main.probe = probe
+main.COMMANDS["models"] = ("tfseg.cli.main:probe", "")
+main.main(["models"])
+"""
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)]
+)
+def test_a_study_that_was_unpacked_does_not_outlive_a_signal(tmp_path, number, code):
+    with zipfile.ZipFile(tmp_path / "study.zip", "w") as archive:
+        archive.writestr("a", "scan")
+    with subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTIBLE, tmp_path / "study.zip"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        folder = Path(process.stdout.readline().strip())
+        assert (folder / "a").exists()
+        process.send_signal(number)
+        if number != signal.SIGINT:
+            time.sleep(0.1)
+            process.send_signal(number)
+        _, said = process.communicate()
+    assert process.returncode == code
+    assert said.strip() in {"tfseg: terminated.", "tfseg: interrupted."}
+    assert not folder.exists()

@@ -98,7 +98,7 @@ def test_volumes_of_one_series_have_names_of_their_own(write_series: Write, tmp_
     assert [entry["label"] for entry in manifest["series"]] == ["echo 2.5", "echo 5"]
     stems = {entry["file"].split(entry["id"])[1] for entry in manifest["series"]}
     assert stems == {"-echo-2.5.nii.gz", "-echo-5.nii.gz"}
-    assert {entry["description"] for entry in manifest["series"]} == {"../two echoes"}
+    assert {entry["description"] for entry in manifest["series"]} == {""}
     first = read_volume(tmp_path / "out" / manifest["series"][0]["file"])
     assert np.array_equal(first.array, ARRAY[:3])
 
@@ -126,3 +126,60 @@ def test_refusals_name_no_path(write_series: Write, tmp_path: Path) -> None:
     text = json.dumps(manifest)
     assert "Secret" not in text
     assert str(tmp_path) not in text
+
+
+TYPED = {
+    "SpecificCharacterSet": "ISO_IR 192",
+    "PatientName": "Müller-Lüdenscheidt^Änne=別名",
+    "PatientID": "KH-0047.11",
+    "PatientBirthDate": "19500102",
+    "AccessionNumber": "A20200177",
+    "ReferringPhysicianName": "Brinkmann^K",
+}
+
+
+@pytest.mark.parametrize(
+    ("keyword", "text"),
+    [
+        ("SeriesDescription", "Schmidt nach OP"),  # of somebody whom the header does not name
+        ("ProtocolName", "wie bei Schmidt"),
+        ("ContrastBolusAgent", "Schmidt bringt es mit"),
+        ("BodyPartExamined", "HEAD MUELLER"),
+        ("ConvolutionKernel", "B30f ANNE"),
+        ("ManufacturerModelName", "kh004711"),
+        ("SequenceName", "02.01.1950"),
+        ("SoftwareVersions", "1950-01-02"),
+        ("Manufacturer", "Dr. brinkmann"),
+        ("ScanOptions", "A20200177"),
+        ("ImageType", ["ORIGINAL", "PRIMARY", "AENNE", "LUDENSCHEIDT"]),
+    ],
+)
+def test_no_word_of_people_is_written_unless_asked_for(
+    write_series: Write, tmp_path: Path, keyword: str, text: str
+) -> None:
+    write_series(ARRAY[:3], **TYPED, **{keyword: text})
+    convert_tree(tmp_path / "scan", tmp_path / "out")
+    shown = text if isinstance(text, str) else text[-1]
+    for path in (tmp_path / "out").rglob("*"):
+        told = path.name + (path.read_text() if path.suffix == ".json" else "")
+        assert shown not in told
+        assert "chmidt" not in told
+    convert_tree(tmp_path / "scan", tmp_path / "all", identify=True)
+    assert any(shown in path.read_text() for path in (tmp_path / "all").glob("*.json"))
+
+
+def test_descriptions_that_part_volumes_do_not_name_them(
+    write_series: Write, tmp_path: Path
+) -> None:
+    positions = [(10, 20, 30 + 4 * (index % 3)) for index in range(6)]
+    write_series(
+        np.concatenate([ARRAY[:3], ARRAY[2:]]),
+        positions,
+        each=lambda index: {"SeriesDescription": "Schmidt" if index < 3 else "Meier"},
+        Modality="MR",
+    )
+    manifest = convert_tree(tmp_path / "scan", tmp_path / "out")
+    names = [path.name for path in (tmp_path / "out").iterdir()]
+    assert len([name for name in names if name.endswith(".nii.gz")]) == 2
+    assert "Schmidt" not in json.dumps(manifest) + str(names)
+    assert "Meier" not in json.dumps(manifest) + str(names)

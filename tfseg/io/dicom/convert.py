@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from tfseg.errors import DataError
 from tfseg.files import atomic_path, check_folder, write_json
 from tfseg.io import nifti
 from tfseg.io.dicom import Stack, Tree, load, opened, scan_tree, split
+from tfseg.io.dicom.privacy import private_words
 from tfseg.io.dicom.sidecar import sidecar
 
 MANIFEST = "manifest.json"
@@ -49,8 +51,9 @@ def convert_tree(
         suv: scale PET to standardised uptake values where the header allows it.
         orientation: turn and flip the axes so that x, y and z run to this, e.g. ``RAS``; ``None``
             keeps them as they are stored.
-        identify: also write SeriesInstanceUIDs, the names of damaged files, and the patient's
-            sex, age, weight and size.
+        identify: also write SeriesInstanceUIDs, the names of damaged files, what people typed
+            (descriptions, protocols, contrast agents), and the patient's sex, age, weight and
+            size.
 
     Returns:
         The manifest.
@@ -135,31 +138,36 @@ def _convert(
     orientation: str | None,
     identify: bool,
 ) -> dict[str, Any]:
+    private = private_words(stack.frames[0].header.path)
+    # Other slices of the volume may have a description of their own.
+    typed = {frame.header.description for frame in stack.frames} - {""}
+    private = replace(private, typed=tuple(sorted({*private.typed, *typed}, key=len)[::-1]))
+    shown = str if identify else private.clean
     entry: dict[str, Any] = {
         "id": stack.series.identity,
         "modality": stack.series.modality,
         "number": stack.series.number,
-        "description": stack.series.description,
-        "label": stack.label,
+        "description": stack.series.description if identify else "",
+        "label": shown(stack.label),
         "dicom_files": len({frame.header.path for frame in stack.frames}),
         "slices": len(stack.frames),
         "file": None,
         "reason": None,
-        "decisions": list(stack.decisions),
+        "decisions": [shown(one) for one in stack.decisions],
     }
     try:
         loaded = load(stack, allow_gaps=allow_gaps, suv=suv)
         first = stack.frames[0]
         acquired = sidecar(first.header.path, first.index, identify=identify)
     except DataError as error:
-        return entry | {"reason": str(error)}
-    volume, decisions = loaded.volume, list(loaded.decisions)
+        return entry | {"reason": shown(str(error))}
+    volume, decisions = loaded.volume, [shown(one) for one in loaded.decisions]
     if orientation is not None:
         stored = geometry.orientation_code(volume.affine)[::-1]
         volume, _ = volume.oriented(orientation[::-1])
         if stored != orientation:
             decisions.append(f"axes turned from {stored} to {orientation}")
-    name = _file_name(stack, names)
+    name = _file_name(stack, entry["label"], names)
     nifti.write(volume, folder / name)
     write_json(folder / name.replace(".nii.gz", ".json"), acquired)
     return entry | {
@@ -176,10 +184,10 @@ def _convert(
     }
 
 
-def _file_name(stack: Stack, names: set[str]) -> str:
+def _file_name(stack: Stack, label: str, names: set[str]) -> str:
     # What a header says may hold anything: letters and digits alone become a file name.
     modality = re.sub(r"[^A-Za-z0-9]", "", stack.series.modality)[:16] or "OT"
-    label = re.sub(r"[^A-Za-z0-9.]+", "-", stack.label).strip("-.")[:_LABEL_CHARACTERS]
+    label = re.sub(r"[^A-Za-z0-9.]+", "-", label).strip("-.")[:_LABEL_CHARACTERS]
     stem = f"{modality}-{stack.series.number}-{stack.series.identity}"
     stem = f"{stem}-{label}" if label else stem
     name, count = f"{stem}.nii.gz", 1

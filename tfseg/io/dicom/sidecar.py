@@ -14,6 +14,7 @@ from tfseg import __version__
 from tfseg.errors import DataError
 from tfseg.io.dicom.damage import damage, lenient
 from tfseg.io.dicom.elements import for_pydicom
+from tfseg.io.dicom.privacy import TYPED, private_words_of
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -69,8 +70,8 @@ def sidecar(path: Path, frame: int = 0, *, identify: bool = False) -> dict[str, 
     Args:
         path: the file of the first slice.
         frame: which of the file's frames that is, from 0.
-        identify: also the patient's sex, age (as DICOM writes it, ``063Y``), weight in kg and
-            size in m.
+        identify: also what people typed, which may name the patient, and the patient's sex, age
+            (as DICOM writes it, ``063Y``), weight in kg and size in m.
 
     Returns:
         What is there, and nothing about the patient, the place or the time unless asked for.
@@ -92,12 +93,19 @@ def sidecar(path: Path, frame: int = 0, *, identify: bool = False) -> dict[str, 
 
 def _told(header: Dataset, frame: int, *, identify: bool) -> Iterator[tuple[str, Any]]:
     places = list(_places(header, frame))
+    private = private_words_of(header)
+
+    def may_be_told(name: str, text: str) -> bool:
+        if identify or name == "Modality":  # a code, whatever a phantom's "patient" is called
+            return True
+        return name not in TYPED and not private.names_someone(text)
+
     for name, keywords in (_TEXTS | (_PERSON if identify else {})).items():
-        values = _values(places, keywords)
-        if values:
-            yield name, "_".join(str(value) for value in values)[:_MOST_CHARACTERS]
+        text = "_".join(str(value) for value in _values(places, keywords))[:_MOST_CHARACTERS]
+        if text and may_be_told(name, text):
+            yield name, text
     kinds = _values(places, ("ImageType",))
-    if kinds:
+    if kinds and may_be_told("ImageType", " ".join(map(str, kinds))):
         yield "ImageType", [str(kind) for kind in kinds]
     numbers = _NUMBERS | (_PERSON_NUMBERS if identify else {})
     for name, keywords in numbers.items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import TYPE_CHECKING
 
 from tfseg.io.dicom.damage import damage, lenient
@@ -31,9 +31,8 @@ _OTHERS = (
 CHARACTER_SET = "ISO_IR 192"  # UTF-8: it holds every name, whatever the source is written in
 LONGEST_TEXT = 1024  # characters of ST; LT holds more (PS3.5 6.2)
 # Values that are not as PS3.5 6.2 has them would make the result invalid: they become empty.
+_DATES = {"PatientBirthDate", "StudyDate"}
 _FORMS = {
-    "PatientBirthDate": r"\d{8}",
-    "StudyDate": r"\d{8}",
     "StudyTime": r"([01]\d|2[0-3])([0-5]\d([0-5]\d(\.\d{1,6})?)?)?",
     "PatientSex": "[MFO]",
     "FrameOfReferenceUID": r"[0-9.]{1,64}",
@@ -125,8 +124,21 @@ def _codes(header: Dataset, keyword: str) -> list[Dataset]:
 
 
 def _is_malformed(keyword: str, value: object) -> bool:
+    if keyword in _DATES:
+        return not _is_date(str(value))
     form = _FORMS.get(keyword)
     return form is not None and re.fullmatch(form, str(value)) is None
+
+
+def _is_date(value: str) -> bool:
+    """Tell whether a value is a day of the calendar, YYYYMMDD."""
+    if not re.fullmatch(r"\d{8}", value):
+        return False
+    try:
+        date(int(value[:4]), int(value[4:6]), int(value[6:]))
+    except ValueError:
+        return False
+    return True
 
 
 def text(value: str, most: int = 64) -> str:
