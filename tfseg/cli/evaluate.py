@@ -354,6 +354,11 @@ def _note_trained(metrics: Metrics, comparison: Comparison, name: str) -> None:
         for row in metrics.per_case
         if row.role == "trained on" and row.case not in left_out
     ]
+    if metrics.empty and metrics.options.get("both_empty") == "perfect":
+        note(
+            f"{name}: {metrics.empty} cases have none of the classes; each counts 1 where nothing "
+            "is found. --both-empty nan leaves them out."
+        )
     if trained:
         note(f"{name} was trained on {len(trained)} of the cases compared: {some(trained)}")
 

@@ -78,13 +78,18 @@ class Found:
 
 
 class Split(BaseModel):
-    """The content of ``split.json``: the cases of one run, in the order they are trained in."""
+    """The content of ``split.json``: the cases of one run, in the order they are trained in.
+
+    Attributes:
+        earlier: digests of images that the weights which it began with were trained on.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     version: Literal[1] = 1
     training: tuple[CaseRecord, ...]
     held_out: tuple[CaseRecord, ...]
+    earlier: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -125,7 +130,7 @@ class Split(BaseModel):
     def digests(self) -> dict[str, list[str]]:
         """The images' digests for the manifest, sorted so that their order tells nothing."""
         return {
-            "training": sorted({one.image for one in self.training}),
+            "training": sorted({one.image for one in self.training} | {*self.earlier}),
             "held_out": sorted({one.image for one in self.held_out}),
         }
 
@@ -142,6 +147,29 @@ class Split(BaseModel):
         except (KeyError, TypeError, ValidationError):
             return None
         return cls(training=training, held_out=held_out)
+
+    @classmethod
+    def behind(cls, weights: str | None) -> frozenset[str]:
+        """Return the images that a run's weights were trained on; nothing where that is unknown."""
+        if weights is None:
+            return frozenset()
+        path = Path(weights)
+        split = cls.load(path if path.is_dir() else path.parent)
+        return frozenset() if split is None else frozenset(split.digests["training"]) - {""}
+
+    def after(self, earlier: frozenset[str]) -> Self:
+        """Return the split of a run that begins with weights trained on ``earlier`` images.
+
+        Cases that these were trained on cannot be held out any more; they are trained on again.
+        """
+        seen = tuple(one for one in self.held_out if one.image in earlier)
+        return self.model_copy(
+            update={
+                "training": (*self.training, *seen),
+                "held_out": tuple(one for one in self.held_out if one not in seen),
+                "earlier": tuple(sorted(earlier)),
+            }
+        )
 
     def doubles(self) -> list[str]:
         """Return a sentence for each held-out case whose image is trained on under another id."""
@@ -189,7 +217,7 @@ class _Search:
         known = (*split.held_out, *split.training)  # of two equal images the trained one counts
         self._by_image = {one.image: one for one in known if one.image}
         self._by_id = {one.id: one for one in known if one.id}
-        self._trained = {one.image for one in split.training if one.image}
+        self._trained = {one.image for one in split.training if one.image} | {*split.earlier}
         self._trained_ids = {one.id for one in split.training if one.id}
         self._groups = {one.group for one in split.training if one.group}
 
@@ -199,6 +227,8 @@ class _Search:
         if same is not None:
             self.roles[case.id] = "trained on" if now.image in self._trained else "held out"
             self._compare(same, now)
+        elif now.image in self._trained:
+            self.roles[case.id] = "trained on"
         elif named is not None:
             held = case.id not in self._trained_ids
             self.roles[case.id] = "held out" if held else "changed"

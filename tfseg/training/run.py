@@ -78,6 +78,10 @@ def plan_run(
     dataset = open_dataset(config.data)
     fold = None if config.fold == "all" else config.fold
     training, held_out = dataset.split(fold, config.seed)
+    split = Split.of(training, held_out, lambda cases: track(cases, "Taking down the cases"))
+    split = _after_weights(split, config)
+    left = {one.id for one in split.held_out}
+    training = (*training, *(case for case in held_out if case.id not in left))
     budget = _budget(config)
     dims = plan_settings.get("dims", dataset.dims if plan is None else plan.dims)
     if dims not in (2, 3):
@@ -114,8 +118,27 @@ def plan_run(
     if not config.replicas:  # the check starts TensorFlow, and logical devices come before that
         check_loss(loss, network, plan)
     images = (fingerprint or look()).images
-    split = Split.of(training, held_out, lambda cases: track(cases, "Taking down the cases"))
     return Setup(config.model_copy(update={"options": options}), plan, images, split)
+
+
+def _after_weights(split: Split, config: TrainConfig) -> Split:
+    """Let no case be held out that the weights which a run begins with were trained on."""
+    from tfseg.cli.console import note, some
+
+    after = split.after(Split.behind(config.weights))
+    left = {one.id for one in after.held_out}
+    seen = [one.id for one in split.held_out if one.id not in left]
+    if seen and not left:
+        raise ConfigError(
+            f"{config.weights} was trained on every case of fold {config.fold}, so none could be "
+            "held out. Use the fold and seed of that run, --fold all, or other weights."
+        )
+    if seen:
+        note(
+            f"trained on rather than held out, as {config.weights} was trained on them: "
+            f"{some(seen)}"
+        )
+    return after
 
 
 def train_run(setup: Setup, folder: Path, *, resume: bool, track: Track) -> Manifest:

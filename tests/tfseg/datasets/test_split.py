@@ -92,6 +92,24 @@ def test_a_held_out_copy_of_a_training_image_is_trained_on(data):
     assert split.find(open_dataset(data)).ids("held out") == ("c3",)
 
 
+def test_what_the_first_weights_were_trained_on_is_held_out_no_more(data):
+    first = split_of(data)
+    first.save(data)
+    for weights in (data, data / "model.keras"):
+        assert Split.behind(str(weights)) == {one.image for one in first.training}
+    assert Split.behind(None) == Split.behind(str(data / "images")) == frozenset()
+    write_case(data, "c8", 8)
+    cases = {case.id: case for case in open_dataset(data).cases}
+    drawn = Split.of([cases["c0"], cases["c1"]], [cases[case] for case in ("c2", "c3", "c8")])
+    second = drawn.after(Split.behind(str(data)))
+    assert [one.id for one in second.training] == ["c0", "c1", "c2"]
+    assert [one.id for one in second.held_out] == ["c3", "c8"]
+    for known in (second, Split.of_digests(second.digests)):
+        found = known.find(open_dataset(data))
+        assert found.ids("trained on") == ("c0", "c1", "c2", "c4", "c5")
+        assert found.ids("held out") == ("c3", "c8")
+
+
 def test_another_scan_of_a_patient_who_was_trained_on_is_not_new(data):
     def grouped(dataset: Dataset, group: str) -> Dataset:
         cases = tuple(replace(case, group=group + case.id[1]) for case in dataset.cases)

@@ -182,3 +182,14 @@ def test_bad_input_weights_of_another_network(
     )  # fmt: skip
     assert code == 2
     assert "no layer of" in err.strip().splitlines()[-1]
+
+
+def test_bad_input_weights_that_know_every_held_out_case(
+    tfseg: Command, balls: Path, tiny: tuple[str, ...]
+) -> None:
+    command = ("train", "--model", "unet", "--data", balls, "--epochs", "1", *tiny)
+    assert tfseg(*command, "--run", "a")[0] == 0
+    code, _, err = tfseg(*command, "--run", "b", "--set", "weights=a", "--fold", "1")
+    assert (code, len(err.strip().splitlines())) == (2, 1)
+    assert "a was trained on every case of fold 1, so none could be held out" in err
+    assert not Path("b").exists()
