@@ -10,6 +10,7 @@ import dataclasses
 import json
 import logging
 import os
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -65,6 +66,15 @@ def save_state(path: Path, model: Any, optimizer: Any, progress: Progress) -> No
 def previous(path: Path) -> Path:
     """Return where the checkpoint before ``path`` lies."""
     return path.with_name("previous.npz")
+
+
+def is_whole(path: Path) -> bool:
+    """Tell whether a zip file, such as ``model.keras``, is there and has its checksums."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None
+    except DAMAGE:
+        return False
 
 
 def load_latest(path: Path, model: Any, optimizer: Any) -> Progress:

@@ -8,6 +8,7 @@ the uninterrupted one would have.
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Sequence
@@ -36,9 +37,10 @@ from tfseg.training.logs import write_history
 from tfseg.training.progress import TrainingDisplay
 from tfseg.training.schedule import poly_rate, run_progress, time_is_up
 from tfseg.training.stages import TrainedParts
-from tfseg.training.state import Progress, load_latest, save_state
+from tfseg.training.state import Progress, is_whole, load_latest, save_state
 from tfseg.training.validation import Validation, columns
 
+_log = logging.getLogger(__name__)
 _CHECK_EVERY = 10  # steps between looks at the loss: each look waits for the device
 
 
@@ -91,7 +93,16 @@ class Trainer:
         Raises:
             DataError: there is none that can be read, or it is of another network.
         """
-        self.progress = load_latest(self._last, self.model, self.optimizer)
+        self.progress = progress = load_latest(self._last, self.model, self.optimizer)
+        kept = self.folder / "model.keras"
+        was_kept = progress.best >= 0 or not self.validation
+        if progress.epoch and was_kept and not is_whole(kept):
+            _log.warning(
+                "%s is missing or damaged: the network of epoch %d, the last one, takes its place.",
+                kept, progress.epoch,
+            )  # fmt: skip
+            self.save_model()
+            progress.best, progress.best_epoch = -1.0, progress.epoch
 
     def finished(self) -> str:
         """Return why there is nothing left to train, in words; empty where there is something."""

@@ -183,6 +183,11 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(place, tfseg, caplog)
         f"{last} is damaged or missing: going on from the one before it, of epoch 1." in caplog.text
     )
     assert _epochs(place) == ["1", "2"]
+    whole = (place / "r/model.keras").read_bytes()
+    (place / "r/model.keras").write_bytes(whole[:-99])
+    code, _, err = tfseg("train", "--resume", "--run", "r")
+    assert code == 0, err
+    assert "the network of epoch 2, the last one, takes its place" in caplog.text
     for path in (last, before):
         path.write_bytes(b"PK")
     code, _, err = tfseg("train", "--resume", "--run", "r")
