@@ -13,18 +13,69 @@ from __future__ import annotations
 
 import logging
 import sys
-from functools import partial
+import tempfile
+from functools import cache, partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from harness import Reader, Source, check, main, real_data
+from harness import Reader, Source, check, damaged, main, one_bit, real_data
+
+if TYPE_CHECKING:
+    from tfseg.volume import Volume
 
 MOST_SOURCE_BYTES = 600_000
+SEG_TYPES = ("binary", "fractional", "labelmap")
 # SOP classes of Segmentation, Label Map Segmentation and RT Structure Set.
 OBJECTS = (
     b"1.2.840.10008.5.1.4.1.1.66.4", b"1.2.840.10008.5.1.4.1.1.66.7",
     b"1.2.840.10008.5.1.4.1.1.481.3",
 )  # fmt: skip
+
+
+@cache
+def image() -> Volume:
+    """Return the image that labels are drawn onto."""
+    from tfseg.volume import Volume
+
+    return Volume.from_geometry(np.zeros((40, 80, 80), np.int16), (8, 8, 8), (-320, -320, -160))
+
+
+@cache
+def written() -> list[Source]:
+    """Return Segmentations and a structure set of our own, which have much in them."""
+    from datetime import datetime
+
+    from tfseg.datasets.phantom.series import write_ct_series
+    from tfseg.io.dicom_out.about import About
+    from tfseg.io.dicom_out.rtstruct import write_rtstruct
+    from tfseg.io.dicom_out.seg import write_seg
+    from tfseg.io.dicom_out.sources import read_source
+    from tfseg.io.dicom_out.stamp import Stamp
+
+    z, y, x = np.indices(image().shape) - 30
+    shell = (z**2 + y**2 + x**2 < 300) & (z**2 + y**2 + x**2 > 100)
+    labels = image().with_array(np.where(y > 0, 2, 1).astype(np.uint8) * shell)
+    about = About(("background", "a", "b"), ((0, 0, 0), (9, 9, 9), (8, 8, 8)), "network", "1")
+    stamp = Stamp(datetime(2026, 1, 1), "fuzz")
+    found = []
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        write_ct_series(image(), folder / "scan", "fuzz")
+        source, target = read_source(folder / "scan"), folder / "o.dcm"
+        write_rtstruct(labels, source, target, about, stamp)
+        found.append(Source("damaged.dcm", target.read_bytes()))
+        shares = np.eye(3, dtype=np.float32)[labels.array]
+        for kind in SEG_TYPES:
+            more = {"probabilities": shares} if kind == "fractional" else {}
+            write_seg(labels, source, target, about, stamp, kind=kind, **more)
+            found.append(Source("damaged.dcm", target.read_bytes()))
+    return found
+
+
+def damaged_or_one_bit(content: bytes, rng: np.random.Generator) -> bytes:
+    """Return a damaged copy; every second time only one bit is another."""
+    return one_bit(content, rng) if rng.random() < 0.5 else damaged(content, rng)
 
 
 def sources(reader: str) -> list[Source]:
@@ -38,7 +89,7 @@ def sources(reader: str) -> list[Source]:
                 # One of each folder and size: series have hundreds of files alike.
                 key = (str(path.parent), len(content) // 4096)
                 found.setdefault(key, Source("damaged.dcm", content))
-    return list(found.values())
+    return [*found.values(), *(written() if reader == "labels" else ())]
 
 
 def declared_bytes(path: Path) -> int:
@@ -75,12 +126,11 @@ def read_labels(path: Path) -> None:
     """Draw a Segmentation or structure set onto an image."""
     from tfseg.io.dicom_out.rtstruct_read import read_rtstruct
     from tfseg.io.dicom_out.seg_read import read_seg
-    from tfseg.io.references import object_kind
-    from tfseg.volume import Volume
+    from tfseg.io.references import object_kind, structure_names
 
-    image = Volume.from_geometry(np.zeros((40, 80, 80), np.uint8), (8, 8, 8), (-320, -320, -160))
     read = read_rtstruct if object_kind(path) == "RTSTRUCT" else read_seg
-    read(path, image)
+    read(path, image())
+    structure_names(path)
 
 
 def write_results(path: Path) -> None:
@@ -103,7 +153,12 @@ def write_results(path: Path) -> None:
 
 
 READERS = {
-    name: Reader(partial(sources, name), read, declared_bytes)
+    name: Reader(
+        partial(sources, name),
+        read,
+        declared_bytes,
+        damage=damaged_or_one_bit if name == "labels" else None,
+    )
     for name, read in (("images", read_images), ("labels", read_labels), ("results", write_results))
 }
 

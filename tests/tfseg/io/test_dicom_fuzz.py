@@ -37,3 +37,13 @@ def test_two_thousand_damaged_real_files(real_data: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-2000:]
     assert "2000 inputs" in done.stdout
+
+
+def test_a_few_hundred_damaged_segmentations_and_structure_sets(tmp_path: Path) -> None:
+    reader, results = fuzz_dicom.READERS["labels"], set()
+    for number in range(200):
+        source = fuzz_dicom.written()[number % 4]
+        rng = np.random.default_rng([6, number])
+        (tmp_path / "damaged.dcm").write_bytes(reader.damage(source.content, rng))
+        results.add(harness.attempt(reader, tmp_path / "damaged.dcm", source))
+    assert results == {"answered", "refused"}
