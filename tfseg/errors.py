@@ -15,10 +15,25 @@ The command line prints it after ``tfseg: `` and exits with :attr:`TfsegError.ex
 from __future__ import annotations
 
 import difflib
+import unicodedata
 from collections.abc import Iterable
 
-_CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
-_CONTROL |= {ord(blank): " " for blank in "\n\r\t\v\f\x85\u2028\u2029"}
+_BLANKS = {ord(blank): " " for blank in "\n\r\t\v\f\x85\u2028\u2029"}
+# Controls, formats such as the direction of writing, halves of surrogate pairs, breaks of lines.
+_UNSEEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+
+
+def printable(text: str) -> str:
+    """Return text with characters escaped that could steer a terminal or hide what is said.
+
+    Names and messages come from files, servers and clients. Line breaks and tabs stay.
+    """
+    return "".join(
+        one.encode("unicode_escape").decode()
+        if unicodedata.category(one) in _UNSEEN and one not in "\n\t"
+        else one
+        for one in text
+    )
 
 
 class TfsegError(Exception):
@@ -31,7 +46,7 @@ class TfsegError(Exception):
     exit_code = 1
 
     def __init__(self, message: str = "") -> None:
-        super().__init__(message.encode("utf-8", "backslashreplace").decode().translate(_CONTROL))
+        super().__init__(printable(message.translate(_BLANKS)))
 
 
 class DivergedError(TfsegError):

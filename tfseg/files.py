@@ -150,6 +150,11 @@ def _remove_empty(folders: list[Path]) -> None:
             return  # it holds something by now, so it and its parents stay
 
 
+def is_partial(path: Path) -> bool:
+    """Tell whether a path is, or lies in, what a writer has not finished."""
+    return any(part.startswith(_PREFIX) and part.endswith(_SUFFIX) for part in path.parts)
+
+
 def remove_abandoned(folder: str | os.PathLike[str]) -> None:
     """Remove what killed writers left right in ``folder``, and nothing of those that still write.
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
+
+if TYPE_CHECKING:
+    from tfseg_serving.signals import StopSignals
 
 _PORT = click.IntRange(0, 65535)
 _FILE = click.Path(path_type=Path)
@@ -237,61 +241,74 @@ def serve(**given: Any) -> None:
 
     MODEL_DIR is the folder of a model (`exports/liver`, with its versions in it), one version
     (`exports/liver/1`), a folder of models (`exports`), or a run (`runs/latest`), which is exported
-    first. New versions are found and swapped in while the server runs. SIGTERM and Ctrl-C let
-    requests under way finish for 30 seconds.
+    first. New versions are found and swapped in while the server runs. SIGTERM, SIGHUP and Ctrl-C
+    let requests under way finish for 30 seconds.
 
     A command line written for tensorflow_model_server works here: options whose names have
     underscores are its own.
     """
-    import signal
+    import os
     import tempfile
 
-    from tfseg_serving.flags import Flags
+    from tfseg.cli.console import note
+    from tfseg_serving.signals import StopAsked, StopSignals
 
-    flags = Flags(**given)
-    flags.check()
-    options = flags.options()
-    # Until the server answers, SIGTERM interrupts as Ctrl-C does, and the folder below is removed.
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signals = StopSignals()
     try:
+        signals.install()
+        # gRPC writes what a client says of itself to the screen as it came; errors are told here.
+        os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+        from tfseg_serving.flags import Flags
+
+        flags = Flags(**given)
+        flags.check()
+        options = flags.options()
         with tempfile.TemporaryDirectory(prefix="tfseg-serve-") as exports:
-            drained = _serve(flags.models(Path(exports)), options, flags.as_json)
-    finally:
-        signal.signal(signal.SIGTERM, before)
+            drained = _serve(flags.models(Path(exports)), options, signals, flags.as_json)
+    except StopAsked:
+        signals.ignore()
+        with contextlib.suppress(OSError):
+            note("stopped before the server answered.")
+        return
+    except BaseException:
+        signals.uninstall()
+        raise
+    signals.ignore()
     if not drained:
         _end_at_once("some requests took longer than 30 s and were cut off.")
 
 
-def _serve(models: Any, options: Any, as_json: bool) -> bool:
+def _serve(models: Any, options: Any, signals: StopSignals, as_json: bool) -> bool:
     """Serve until a signal comes; tell whether every request then got its answer."""
-    import logging
-    import signal
     import sys
-    import threading
 
-    from tfseg.cli.console import note, print_json
+    from tfseg.cli.console import log_to_screen, note, print_json
     from tfseg_serving.server import Server
 
     server = Server(models, options)
-    server.start()
-    logging.basicConfig(format="%(asctime)s %(message)s")
-    logging.getLogger("tfseg_serving").setLevel(logging.INFO)
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    available = server.available()
-    if as_json:
-        print_json({"rest": server.rest_url, "grpc": server.grpc_url, "models": available})
-    else:
-        urls = " and ".join(filter(None, [server.grpc_url, server.rest_url]))
-        for name, versions in available.items():
-            path = f"/v1/models/{name}" if server.rest_url else ""
-            click.echo(f"{name} version {', '.join(map(str, versions))}: {urls}{path}")
-    # Whoever started us waits for these lines, often through a pipe.
-    sys.stdout.flush()
-    stop.wait()
-    note("stopping: requests under way may finish within 30 s")
-    return server.stop()
+    server.prepare()
+    try:
+        log_to_screen("tfseg_serving")
+        signals.hold()
+        server.answer()
+        available = server.available()
+        # A screen, pipe or disk that takes no more is no reason to end what others rely on.
+        with contextlib.suppress(OSError):
+            if as_json:
+                print_json({"rest": server.rest_url, "grpc": server.grpc_url, "models": available})
+            else:
+                urls = " and ".join(filter(None, [server.grpc_url, server.rest_url]))
+                for name, versions in available.items():
+                    path = f"/v1/models/{name}" if server.rest_url else ""
+                    click.echo(f"{name} version {', '.join(map(str, versions))}: {urls}{path}")
+            # Whoever started us waits for these lines, often through a pipe.
+            sys.stdout.flush()
+        signals.wait()
+        with contextlib.suppress(OSError):
+            note("stopping: requests under way may finish within 30 s")
+    finally:
+        drained = server.stop()
+    return drained
 
 
 def _end_at_once(message: str) -> NoReturn:
@@ -299,7 +316,8 @@ def _end_at_once(message: str) -> NoReturn:
     import os
     import sys
 
-    click.echo(f"tfseg: {message}", err=True)
-    sys.stdout.flush()
-    sys.stderr.flush()
+    with contextlib.suppress(OSError):
+        click.echo(f"tfseg: {message}", err=True)
+        sys.stdout.flush()
+        sys.stderr.flush()
     os._exit(1)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tfseg.errors import ConfigError, DataError
+from tfseg.files import is_partial
 from tfseg_serving.protos import parse_text, read_text_file
 from tfseg_serving.status import StatusError, invalid_argument
 from tfseg_serving.versions import ModelConfig, VersionPolicy, versions_below
@@ -21,7 +22,8 @@ def models_from_folders(folders: Sequence[str | os.PathLike[str]]) -> list[Model
     """Return what to serve for each folder.
 
     A folder is a model (it holds ``<version>/saved_model.pb``; its name is the model's name), one
-    version of a model (it holds ``saved_model.pb``), or a folder of models.
+    version of a model (it holds ``saved_model.pb``), or a folder of models. In that, names that
+    begin with a dot are no models: they are what a killed export leaves, a trash, a checkout.
 
     Raises:
         DataError: a folder is none of these, or two models have one name.
@@ -35,6 +37,8 @@ def _models_of(folder: Path) -> list[ModelConfig]:
     if not folder.is_dir():
         raise DataError(f"MODEL_DIR must be a folder; {folder} is none. Export a model first.")
     folder = folder.resolve()
+    if is_partial(folder):
+        raise DataError(f"{folder} is what an export has not finished. Export the model again.")
     if (folder / _SAVED_MODEL).is_file():
         if not (folder.name.isascii() and folder.name.isdigit()):
             raise DataError(
@@ -48,7 +52,8 @@ def _models_of(folder: Path) -> list[ModelConfig]:
     below = [
         ModelConfig(child.name, child)
         for child in sorted(folder.iterdir())
-        if child.is_dir()
+        if not child.name.startswith(".")
+        and child.is_dir()
         and any((at / _SAVED_MODEL).is_file() for at in (versions_below(child) or {}).values())
     ]
     if not below:

@@ -123,6 +123,11 @@ class Server:
         Raises:
             ConfigError: a port is in use, or a model cannot be served. Nothing stays open.
         """
+        self.prepare()
+        self.answer()
+
+    def prepare(self) -> None:
+        """Do all of :meth:`start` but answer; raises what it does."""
         options = self._options
         running = options.max_concurrency or _usual_concurrency(options.loading)
         requests = running * (1 + _WAITING_PER_RUNNING)
@@ -145,15 +150,6 @@ class Server:
             self._rest = self._rest_front(core, requests)
             manager.start()
             self._grpc = self._grpc_front(core, requests)
-            if self._rest is not None:
-                self._rest.start()
-            if self._grpc is not None:
-                self._grpc.start()
-            if options.config_file is not None and options.config_poll_s > 0:
-                self._watcher = ConfigWatcher(
-                    options.config_file, options.config_poll_s, manager.reload
-                )
-                self._watcher.start()
         except BaseException as error:
             self._close_fronts()
             manager.close()
@@ -163,6 +159,25 @@ class Server:
                 ) from error
             raise
         self._core = core
+
+    def answer(self) -> None:
+        """Begin to answer, once prepared; raises what :meth:`start` does."""
+        options = self._options
+        if self._core is None:
+            raise ValueError("prepare() comes first")
+        try:
+            if self._rest is not None:
+                self._rest.start()
+            if self._grpc is not None:
+                self._grpc.start()
+            if options.config_file is not None and options.config_poll_s > 0:
+                self._watcher = ConfigWatcher(
+                    options.config_file, options.config_poll_s, self._core.models.reload
+                )
+                self._watcher.start()
+        except BaseException:
+            self.stop(grace_s=0)
+            raise
         shown = f"[{options.host}]" if ":" in options.host else options.host
         secure = "s" if options.tls else ""
         if self._rest is not None:

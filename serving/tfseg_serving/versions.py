@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from tfseg.files import is_partial
+
 _LOG = logging.getLogger(__name__)
 _MAX_VERSION = 2**63 - 1
 
@@ -70,10 +72,13 @@ def versions_below(base_path: Path) -> dict[int, Path] | None:
     """Return version to folder; ``None`` when the base path cannot be listed.
 
     A version is a child folder whose whole name is an integer that fits 64 bits. One that is a
-    link to somewhere outside the base path is left out: nothing outside it is ever read.
+    link to somewhere outside the base path is left out: nothing outside it is ever read. What an
+    export has not finished has no versions.
     """
     try:
         root = base_path.resolve(strict=True)
+        if is_partial(root):
+            return {}
         children = sorted(base_path.iterdir())
         versions = {
             int(child.name): child

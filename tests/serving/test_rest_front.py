@@ -201,6 +201,40 @@ def test_golden_errors(zoo, send, method: str, path: str, status: int, text: str
     assert (answer.status, answer.body.decode()) == (status, text)
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"examples": [{"\xff": 1}]}',
+        b'{"examples": [{"x": 1.0, "a\xc3": [2.0]}]}',
+        b'{"context": {"\xff": 1}, "examples": [{"x": 1.0}]}',
+        b'{"examples": [{"\\udcff": 1}]}',
+        b'{"examples": [{"x": "\\udcff"}]}',
+        b'{"examples": [{"x": "\\ud800"}]}',
+        b'{"examples": [{"x": {"b64": "\xff"}}]}',
+        b'{"examples": [{"x": {"\xff": "AA"}}]}',
+        b'{"signature_name": "\xff", "examples": [{"x": 1.0}], "instances": [1.0]}',
+        b'{"examples": [{"x": [1, "\xff"]}]}',
+        b'{"examples": [{"x": 1' + b"0" * 400 + b"}]}",
+        b'{"instances": [{"\xff": 1.0}]}',
+        b'{"inputs": "\xff"}',
+        b'{"inputs": {"\xff": 1.0}}',
+        b"\xff",
+    ],
+)
+@pytest.mark.parametrize("verb", ["classify", "regress", "predict"])
+def test_bytes_that_are_no_text_are_the_clients_fault(zoo, send, verb: str, body: bytes) -> None:
+    answer = send(zoo.rest_url, "POST", f"/v1/models/zoo:{verb}", body)
+    assert answer.status == 400, answer.body
+
+
+@pytest.mark.parametrize("path", ["%ff", "%ff/metadata", "zoo%00", "%1b[31m", "zoo/labels/%ff"])
+def test_names_that_are_no_text_are_unknown(zoo, send, path: str) -> None:
+    assert send(zoo.rest_url, "GET", f"/v1/models/{path}/versions/9").status in {400, 404}
+    assert send(zoo.rest_url, "GET", f"/v1/models/{path}").status in {200, 404}
+    answer = send(zoo.rest_url, "POST", f"/v1/models/{path}:predict", b'{"instances": [[1, 2]]}')
+    assert answer.status in {400, 404}
+
+
 STATUS = (
     '{\n "model_version_status": [\n  {\n   "version": "1",\n   "state": "AVAILABLE",\n'
     '   "status": {\n    "error_code": "OK",\n    "error_message": ""\n   }\n  }\n ]\n}\n'

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from google.protobuf import text_format
 
+from tfseg.errors import DataError
 from tfseg_serving.config import models_from_config, models_from_folders
-from tfseg_serving.versions import ModelConfig, VersionPolicy
+from tfseg_serving.versions import ModelConfig, VersionPolicy, versions_below
 
 DEPLOY = Path(__file__).parents[2] / "serving" / "deploy"
 
@@ -30,6 +32,17 @@ def test_folders(tmp_path: Path) -> None:
         ModelConfig("pspnet", pspnet),
         ModelConfig("unet", unet),
     ]
+
+
+def test_what_an_export_has_not_finished_is_no_model(tmp_path: Path) -> None:
+    partial = _saved_model(tmp_path / ".tfseg-abc.partial" / "1").parent
+    _saved_model(tmp_path / ".trash" / "1")
+    for folder in (partial, partial / "1", tmp_path):
+        with pytest.raises(DataError):
+            models_from_folders([folder])
+    assert versions_below(partial) == {}  # as --model_base_path or in a models.config
+    whole = _saved_model(tmp_path / "unet" / "1").parent
+    assert models_from_folders([tmp_path]) == [ModelConfig("unet", whole)]
 
 
 def test_models_config(tmp_path: Path) -> None:
@@ -64,7 +77,7 @@ def test_models_config(tmp_path: Path) -> None:
 
 def test_deployed_models_config_is_valid() -> None:
     assert [one.base_path for one in models_from_config(DEPLOY / "models.config")] == [
-        Path("/models/unet")
+        Path("/models/liver")
     ]
 
 

@@ -49,3 +49,9 @@ def test_wrong_input_is_a_value_error():
 def test_unknown_names(given, hint):
     message = str(unknown_name("command", given, ["train", "query"]))
     assert message == f"unknown command {given!r}. {hint}Valid names: query, train."
+
+
+def test_control_characters_are_shown_not_obeyed():
+    assert errors.printable("a\x1b[31m\x07\u202eb\tc\n\u00e4") == (
+        "a\\x1b[31m\\x07\\u202eb\tc\n\u00e4"
+    )

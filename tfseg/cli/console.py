@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 
 import click
 
+from tfseg.errors import printable
+
 _Item = TypeVar("_Item")
 _NAMED = 10  # in a line of text
 
@@ -27,7 +29,7 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
     for position, column in enumerate(columns):
         table.add_column(column, overflow="fold", no_wrap=position == 0)
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(printable, row))
     Console(soft_wrap=False).print(table)
 
 
@@ -39,7 +41,25 @@ def some(names: Sequence[str]) -> str:
 
 def note(message: str) -> None:
     """Say something on stderr, out of the way of what the command prints."""
-    click.echo(message, err=True)
+    click.echo(printable(message), err=True)
+
+
+def log_to_screen(name: str) -> None:
+    """Write what a logger is told from INFO on to stderr, one line a message."""
+    import logging
+
+    class Formatter(logging.Formatter):
+        def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
+            record.message = " ".join(record.message.split("\n"))
+            return printable(super().formatMessage(record))
+
+        def formatException(self, ei: Any) -> str:  # noqa: N802
+            return printable(super().formatException(ei))
+
+    handler = logging.StreamHandler()
+    handler.setFormatter(Formatter("%(asctime)s %(message)s"))
+    logging.basicConfig(handlers=[handler])
+    logging.getLogger(name).setLevel(logging.INFO)
 
 
 @contextmanager

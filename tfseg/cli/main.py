@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 import click
 
 from tfseg import __version__
-from tfseg.errors import TfsegError
+from tfseg.errors import TfsegError, printable
 
 # name -> (module:function, one line of help)
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -149,5 +149,5 @@ def run(arguments: list[str]) -> int:
 
 
 def _fail(message: str, code: int) -> int:
-    click.echo(f"tfseg: {' '.join(message.split())}", err=True)
+    click.echo(f"tfseg: {printable(' '.join(message.split()))}", err=True)
     return code

@@ -76,7 +76,7 @@ class Client:
         chosen = tls or Tls()
         if scheme.startswith("grpc"):
             credentials = chosen.grpc_credentials() if _SECURE[scheme] else None
-            channel = GrpcTransport(authority(host, port), credentials, compress)
+            channel = GrpcTransport(host, port, credentials, compress)
             grpc_kind = TfServingGrpc if protocol == "tfserving" else KServeGrpc
             self._server = grpc_kind(self.url, channel)
         else:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from tfseg.errors import ServerError
+from tfseg_serving.client.mixups import mixed_up
 from tfseg_serving.status import Code, StatusError
 from tfseg_serving.wire import ModelSpec, WireError
 
@@ -19,7 +20,10 @@ def refusal(url: str, spec: ModelSpec, error: StatusError, timeout_s: float) -> 
     code = error.code
     what = f"{spec.name!r}" if spec.version is None else f"{spec.name!r} version {spec.version}"
     details = " ".join(error.message.split())[:300].rstrip(".")
-    if code is Code.UNAVAILABLE:
+    mixed = mixed_up(url, error)
+    if mixed is not None:
+        text = f"{mixed}."
+    elif code is Code.UNAVAILABLE:
         text = (
             f"no server answers at {url}, or it is not ready ({details}). "
             "Start one with `tfseg serve`, or mend the URL."

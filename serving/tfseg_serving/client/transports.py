@@ -8,7 +8,9 @@ from __future__ import annotations
 import contextlib
 import gzip
 import http.client
+import ipaddress
 import json
+import os
 import socket
 import ssl
 import threading
@@ -33,17 +35,41 @@ def authority(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
+def is_this_machine(host: str) -> bool:
+    """Tell whether a host is a name or an address of the loopback, which no proxy leads to."""
+    name = host.lower().rstrip(".")
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return False
+    address = getattr(address, "ipv4_mapped", None) or address
+    return address.is_loopback or address.is_unspecified
+
+
+def _proxy_variable() -> str:
+    """Return the variable whose proxy gRPC takes, in gRPC's order; empty for none."""
+    names = ("grpc_proxy", "https_proxy", "http_proxy")
+    return next((name for name in names if os.environ.get(name)), "")
+
+
 class GrpcTransport:
     """Unary gRPC calls, with no bound on the size of messages but protobuf's 2 GiB.
 
     Args:
-        target: ``host:port``.
+        host: name or address. Where it is this machine, no proxy is asked; else gRPC takes that
+            of ``grpc_proxy``, ``https_proxy`` or ``http_proxy``, but for hosts in ``no_proxy``.
+        port: number.
         credentials: of a secure channel; ``None`` for plain text.
         compress: send messages with gzip.
     """
 
-    def __init__(self, target: str, credentials: Any, compress: bool) -> None:
+    def __init__(self, host: str, port: int, credentials: Any, compress: bool) -> None:
         import grpc
+
+        target = authority(host, port)
+        self._proxy = "" if is_this_machine(host) else _proxy_variable()
 
         self._grpc = grpc
         self._closed = False
@@ -51,6 +77,7 @@ class GrpcTransport:
             # gRPC's own default of 4 MiB is less than one CT slab.
             "grpc.max_send_message_length": -1,
             "grpc.max_receive_message_length": -1,
+            "grpc.enable_http_proxy": int(not is_this_machine(host)),
             **WIDE,
             # Retries decide when to try again; the channel must not refuse until then.
             "grpc.initial_reconnect_backoff_ms": 100,
@@ -90,6 +117,11 @@ class GrpcTransport:
                 code = Code.UNAVAILABLE  # by a server that stops
             elif code is Code.DEADLINE_EXCEEDED:
                 details = ""  # the deadline is this side's, whoever noticed it first
+            elif code is Code.UNAVAILABLE and self._proxy and "connect" in details:
+                details = (
+                    f"gRPC goes through the proxy that the environment's {self._proxy} names, "
+                    f"unless no_proxy lists the host: {details}"
+                )
             raise StatusError(code, details) from error
 
     def close(self) -> None:
@@ -220,7 +252,10 @@ class HttpTransport:
             pieces.append(piece)
             link.settimeout(_left(end))
         answer = b"".join(pieces)
-        if len(answer) < int(response.headers.get("Content-Length", 0)):
+        announced = response.headers.get("Content-Length", "0")
+        if not (announced.isascii() and announced.isdigit()):
+            raise http.client.HTTPException(f"Content-Length is {announced!r}")
+        if len(answer) < int(announced):
             raise http.client.IncompleteRead(answer)
         return response.status, HttpAnswer(dict(response.headers.items()), answer)
 

@@ -52,7 +52,9 @@ def _check_surrogates(text: str, start: int) -> None:
         string = match.group()
         try:
             if _SURROGATE.search(string):
-                json.loads(string, strict=False).encode("utf-8", "surrogateescape")
+                # Raw bytes that are no UTF-8 stand as surrogates, too; those pass.
+                plain = string.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+                json.loads(plain, strict=False).encode()
         except (UnicodeEncodeError, json.JSONDecodeError) as error:
             offset = len(text[: match.start()].encode("utf-8", "surrogateescape"))
             raise invalid_argument(

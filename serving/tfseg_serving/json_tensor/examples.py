@@ -28,7 +28,9 @@ def fill_example_request(body: bytes, request: Any) -> None:
         StatusError: the text is no JSON, or not what the two calls take.
     """
     document = parse_object(body)
-    request.model_spec.signature_name = signature_of(document)
+    signature = signature_of(document)
+    _check_utf8("Signature", signature)
+    request.model_spec.signature_name = signature
     context = document.get("context")
     if "context" in document:
         _fill_example(context, request.input.example_list_with_context.context)
@@ -55,9 +57,20 @@ def _fill_example(value: Any, example: Any) -> None:
     if not isinstance(value, dict):
         raise invalid_argument(f"Example must be JSON object but got JSON {json_type(value)}")
     for name, content in value.items():
+        _check_utf8("Feature", name)
         feature = example.features.feature[name]
         for element in content if isinstance(content, list) else [content]:
             _add_value(feature, name, element)
+
+
+def _check_utf8(what: str, name: str) -> None:
+    """Refuse names that no protobuf message can hold."""
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise invalid_argument(
+            f"{what}: {json_text(name)} must be UTF-8; its name has other bytes"
+        ) from error
 
 
 def _add_value(feature: Any, name: str, value: Any) -> None:
@@ -71,8 +84,8 @@ def _add_value(feature: Any, name: str, value: Any) -> None:
             )
         kind, stored = "int64_list", value
     elif isinstance(value, (int, float)):  # an integer past 64 bits is read as a decimal
-        with np.errstate(over="ignore"):
-            kind, stored = "float_list", float(np.float32(value))
+        with np.errstate(over="ignore"):  # through text: an integer may be past float64
+            kind, stored = "float_list", float(np.float32(float(f"{value}")))
     elif isinstance(value, str) or is_base64(value):
         kind, stored = "bytes_list", decode_bytes(value)
     else:
