@@ -57,8 +57,9 @@ class Found:
 
     Attributes:
         roles: for each labelled case: ``held out``, ``trained on``, ``related`` (another case of
-            a patient that was trained on), ``changed`` (it has the name of a case that was
-            trained on, and another image), ``test`` (the publisher's test case) or ``new``.
+            a patient that was trained on, or a copy of one that is held out), ``changed`` (it has
+            the name of a case that was trained on, and another image), ``test`` (the publisher's
+            test case) or ``new``.
         records: for each of the run's cases that are there, by the case's present id.
         changed: whose image or reference is not what the run began with, in words.
         remarks: what else to know, in words.
@@ -186,7 +187,9 @@ class Split(BaseModel):
     ) -> Found:
         """Recognise the run's cases in a data set, by their images and by their names.
 
-        A case whose image was trained on is never called held out, whatever its name is.
+        A held-out case is one with the image and the name that it had, or with its image under
+        another name where nothing has both. What else has an image that was trained on was
+        trained on, whatever its name is.
 
         Args:
             dataset: where to look; every labelled case is read once.
@@ -195,12 +198,13 @@ class Split(BaseModel):
         search = _Search(self)
         for case in track(tuple(case for case in dataset.cases if case.label is not None)):
             search.look(case)
+        search.part_copies()
         here = {(one.id, one.image) for one in search.records.values()}
         return Found(
             roles=search.roles,
             records=search.records,
             changed=tuple(search.changed),
-            remarks=tuple(search.remarks),
+            remarks=(*search.remarks, *self.doubles()),
             missing_training=tuple(o for o in self.training if (o.id, o.image) not in here),
             missing_held_out=tuple(o for o in self.held_out if (o.id, o.image) not in here),
         )
@@ -224,7 +228,10 @@ class _Search:
     def look(self, case: Case) -> None:
         now, named = record(case), self._by_id.get(case.id)
         same = named if named and named.image == now.image else self._by_image.get(now.image)
-        if same is not None:
+        if named is not None and named is same:
+            self.roles[case.id] = "trained on" if case.id in self._trained_ids else "held out"
+            self._compare(named, now)
+        elif same is not None:
             self.roles[case.id] = "trained on" if now.image in self._trained else "held out"
             self._compare(same, now)
         elif now.image in self._trained:
@@ -246,10 +253,13 @@ class _Search:
             self.remarks.append(f"{now.id} is the run's {before.id} under another name")
         if before.label and before.label != now.label:
             self.changed.append(f"the reference of {now.id} is not the one that the run began with")
-        if before.id not in {"", *self._trained_ids} and before.image in self._trained:
-            self.remarks.append(
-                f"{before.id} was held out, and its image was trained on under another name"
-            )
+
+    def part_copies(self) -> None:
+        """Count a held-out case once where its image is also there under other names."""
+        named = {before.id for case, before in self.records.items() if before.id == case}
+        for case, before in self.records.items():
+            if before.id in named and before.id != case and self.roles[case] == "held out":
+                self.roles[case] = "related"
 
 
 def record(case: Case) -> CaseRecord:

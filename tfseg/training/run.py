@@ -170,7 +170,7 @@ def train_run(setup: Setup, folder: Path, *, resume: bool, track: Track) -> Mani
         )
     dataset = open_dataset(config.data)
     split, training, held_out = _cases(setup, dataset, folder, resume=resume, track=track)
-    for remark in split.doubles():
+    for remark in () if resume else split.doubles():
         note(remark)
     cache = folder.parent / CACHE
     prepared = prepare_cases(

@@ -85,11 +85,16 @@ def test_missing_changed_and_renamed_cases_are_named(data):
     assert found.remarks == ("patient_three is the run's c3 under another name",)
 
 
-def test_a_held_out_copy_of_a_training_image_is_trained_on(data):
+def test_copies_are_said(data):
     shutil.copy(data / "images/c1.nii.gz", data / "images/c0.nii.gz")
     split = split_of(data)
     assert "c0 is held out, and c1, which is trained on, has the same image" in split.doubles()[0]
-    assert split.find(open_dataset(data)).ids("held out") == ("c3",)
+    for folder in ("images", "labels"):
+        shutil.copy(data / folder / "c3.nii.gz", data / folder / "a_copy.nii.gz")
+    found = split.find(open_dataset(data))
+    assert found.ids("held out") == ("c0", "c3")
+    assert found.roles["a_copy"] == "related"
+    assert found.remarks == ("a_copy is the run's c3 under another name", *split.doubles())
 
 
 def test_what_the_first_weights_were_trained_on_is_held_out_no_more(data):
