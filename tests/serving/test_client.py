@@ -154,13 +154,15 @@ def _one_answer(answer: bytes) -> str:
     return f"http://127.0.0.1:{listener.getsockname()[1]}"
 
 
+@pytest.mark.parametrize("protocol", ["tfserving", "kserve"])
 @pytest.mark.parametrize(
-    "body", [b"<html>hello</html>", b"[]", b'{"model_version_status": [{"version": "x"}]}']
+    "body",
+    [b"<html>hello</html>", b"[]", b'{"model_version_status": [{"version": "x"}]}', b"[" * 99_999],
 )
-def test_something_that_is_no_model_server(body: bytes) -> None:
+def test_something_that_is_no_model_server(body: bytes, protocol: str) -> None:
     head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n".encode()
     with (
-        connect(_one_answer(head + body)) as client,
+        Client(_one_answer(head + body), protocol=protocol) as client,
         pytest.raises(ServerError, match=r"(?i)is it a model server"),
     ):
         client.status("m")

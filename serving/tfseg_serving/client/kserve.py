@@ -29,6 +29,8 @@ from tfseg_serving.wire import (
 
 # Where the JSON ends and the tensors' bytes begin (the extension "binary tensor data").
 _JSON_SIZE = "Inference-Header-Content-Length"
+# What a document raises that is no answer of such a server, however deep it is nested.
+_NO_ANSWER = (KeyError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError)
 
 
 class KServeGrpc:
@@ -109,7 +111,7 @@ class KServeRest:
         try:
             end = int(headers.get(_JSON_SIZE.lower(), len(answer.body)))
             return _outputs(json.loads(answer.body[:end]), memoryview(answer.body)[end:])
-        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        except _NO_ANSWER as error:
             raise no_model_server(self._url, error) from error
 
     def metadata(self, spec: ModelSpec, timeout_s: float) -> Metadata:
@@ -152,7 +154,7 @@ class KServeRest:
             )
             versions = tuple(str(one) for one in document.get("versions") or ())
             return kserve.ModelMetadata(spec.name, versions, inputs, outputs)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except _NO_ANSWER as error:
             raise no_model_server(self._url, error) from error
 
 

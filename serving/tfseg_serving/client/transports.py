@@ -275,5 +275,5 @@ def _left(end: float) -> float:
 def _error_text(answer: bytes) -> str:
     try:
         return str(json.loads(answer)["error"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return ""

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfseg.errors import DataError
-from tfseg.io.dicom import the_volume
+from tfseg.io.dicom import Stack, the_volume
 from tfseg.io.dicom.damage import damage, lenient
 from tfseg.io.dicom.elements import for_pydicom
 from tfseg.io.dicom_out.stamp import text
@@ -51,34 +51,34 @@ class Identity:
 
 
 def image_header(image: str | os.PathLike[str] | None) -> Identity | None:
-    """Return what a DICOM image says of itself; ``None`` for other formats, which say nothing.
-
-    Raises:
-        DataError: it is no single volume.
-    """
+    """Return what a DICOM image says of itself; ``None`` where it is not one volume of DICOM."""
     if image is None or not _is_dicom(Path(image)):
         return None
+    try:
+        with the_volume(Path(image)) as (stack, _, _), lenient():
+            return _identity(stack)
+    except damage():  # DataError too: other files, or a folder that its data set reads its own way
+        return None
+
+
+def _identity(stack: Stack) -> Identity:
     import pydicom
 
-    with the_volume(Path(image)) as (stack, _, _), lenient():
-        frames = stack.frames
-        try:
-            dataset = pydicom.dcmread(
-                for_pydicom(frames[0].header.path),
-                stop_before_pixels=True,
-                force=True,
-                specific_tags=[*_TAGS],
-            )
-        except damage():
-            return None
-        return Identity(
-            patient=_word(dataset, "PatientID"),
-            name=_word(dataset, "PatientName"),
-            frames=_uids([dataset.get("FrameOfReferenceUID")]),
-            series=_uids([frames[0].header.series_uid]),
-            instances=_uids(frame.header.instance_uid for frame in frames),
-            thickness_mm=frames[0].thickness_mm,
-        )
+    frames = stack.frames
+    dataset = pydicom.dcmread(
+        for_pydicom(frames[0].header.path),
+        stop_before_pixels=True,
+        force=True,
+        specific_tags=[*_TAGS],
+    )
+    return Identity(
+        patient=_word(dataset, "PatientID"),
+        name=_word(dataset, "PatientName"),
+        frames=_uids([dataset.get("FrameOfReferenceUID")]),
+        series=_uids([frames[0].header.series_uid]),
+        instances=_uids(frame.header.instance_uid for frame in frames),
+        thickness_mm=frames[0].thickness_mm,
+    )
 
 
 def _is_dicom(path: Path) -> bool:

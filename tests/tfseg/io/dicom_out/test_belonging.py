@@ -8,6 +8,7 @@ import pytest
 
 from tfseg.errors import DataError
 from tfseg.io import read_volume, write_volume
+from tfseg.io.dicom_out.belonging import image_header
 from tfseg.io.dicom_out.rtstruct import write_rtstruct
 from tfseg.io.dicom_out.rtstruct_read import read_rtstruct
 from tfseg.io.dicom_out.seg import write_seg
@@ -133,3 +134,11 @@ def test_other_formats_say_nothing_to_compare(write_scan, tmp_path, about, stamp
     write_volume(labels, tmp_path / "image.nii.gz")
     image = tmp_path / "image.nii.gz"
     assert read_seg(tmp_path / "o.dcm", read_volume(image), image=image)[2] == ()
+
+
+def test_folders_that_are_no_volume_of_dicom_say_nothing_either(write_scan, tmp_path):
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures/a.png").write_bytes(b"x")
+    assert image_header(tmp_path / "pictures") is None
+    assert image_header(tmp_path / "absent.dcm") is None
+    assert image_header(write_scan()).series == {"1.2.3.1.5"}
