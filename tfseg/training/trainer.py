@@ -118,7 +118,10 @@ class Trainer:
                 f"{progress.epoch_s:.1f} s"
             )
         waited = progress.epoch - progress.best_epoch
-        if config.patience and waited >= config.patience:
+        judged = (
+            progress.history[-1]["val_dice"] is not None
+        )  # between validations nothing is known
+        if config.patience and judged and waited >= config.patience:
             return (
                 f"no better validation Dice for {waited} epochs, and patience is {config.patience}"
             )
@@ -141,6 +144,8 @@ class Trainer:
             while not self.finished():
                 self._epoch(display)
         writer.close()
+        if not (self.folder / "model.keras").exists():  # the budget ended before a validation
+            self.save_model()
         return self.progress
 
     def _epoch(self, display: TrainingDisplay) -> None:

@@ -102,21 +102,35 @@ def test_a_time_budget_ends_the_run(tfseg: Command, balls: Path, tiny: tuple[str
     assert float(rows[-1]["learning_rate"]) < 1e-3 or len(rows) == 1
 
 
+@pytest.mark.parametrize(
+    ("words", "epochs"),
+    [
+        # The first validation is the best; the run ends with the first one too late after it.
+        (("--set", "validate_every=1"), 4),
+        (("--set", "validate_every=5"), 10),
+        (("--fold", "all"), 6),  # nothing is validated, so nothing is waited for
+    ],
+)
 def test_patience_ends_the_run(
-    tfseg: Command, balls: Path, monkeypatch: pytest.MonkeyPatch, tiny: tuple[str, ...]
+    tfseg: Command,
+    balls: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tiny: tuple[str, ...],
+    words: tuple[str, ...],
+    epochs: int,
 ) -> None:
     from tfseg.training import trainer
     from tfseg.training.validation import Validation
 
     found = Validation.begin(2).add(np.array([[8, 1], [1, 1]]))
     monkeypatch.setattr(trainer.Trainer, "validate", lambda self: found)
+    most = 6 if "all" in words else 50
     code, out, err = tfseg(
-        "train", "--model", "unet", "--data", balls, "--epochs", 50, "--run", "r", "--json",
-        *tiny, "--set", "patience=3", "--set", "validate_every=1",
+        "train", "--model", "unet", "--data", balls, "--epochs", most, "--run", "r", "--json",
+        *tiny, "--set", "patience=3", *words,
     )  # fmt: skip
     assert code == 0, err
-    # The first epoch is the best; three more without a better one end it.
-    assert json.loads(out)["training"]["epochs"] == 4
+    assert json.loads(out)["training"]["epochs"] == epochs
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(
