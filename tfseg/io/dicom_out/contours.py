@@ -27,6 +27,7 @@ _Numbers = NDArray[np.float64]
 
 ON_EDGE = 0.01  # pixels from an edge that still count as on it: coordinates are rounded
 _DRAWN_IN = 0.005  # pixels by which outlines are nearer to the inner pixels' centres
+_MOST_COMPARED = 256
 _EDGES_AT_ONCE = 1 << 18
 _MEETINGS_AT_ONCE = 1 << 21
 
@@ -167,6 +168,30 @@ def fill(polygons: Sequence[Polygon], shape: tuple[int, int]) -> NDArray[np.bool
             _mark(borders.T, column, y)
     inside = np.logical_xor.accumulate(crossed, axis=1)[:, :width]
     return np.asarray(inside | borders)
+
+
+def within_another(polygons: Sequence[Polygon]) -> bool:
+    """Tell whether some polygon begins inside another one; of very many it is not looked at."""
+    if not 2 <= len(polygons) <= _MOST_COMPARED:
+        return False
+    low = np.array([polygon.min(axis=0) for polygon in polygons])
+    high = np.array([polygon.max(axis=0) for polygon in polygons])
+    inner, outer = np.nonzero(
+        (low[:, np.newaxis] > low).all(axis=2) & (high[:, np.newaxis] < high).all(axis=2)
+    )
+    return any(
+        _holds(polygons[large], polygons[small][0])
+        for small, large in zip(inner.tolist(), outer.tolist(), strict=True)
+    )
+
+
+def _holds(polygon: Polygon, point: _Numbers) -> bool:
+    """Tell whether a point lies inside a polygon, by the edges to its right."""
+    ends = np.roll(polygon, -1, axis=0)
+    meets = (polygon[:, 0] > point[0]) != (ends[:, 0] > point[0])
+    start, end = polygon[meets], ends[meets]
+    share = (point[0] - start[:, 0]) / (end[:, 0] - start[:, 0])
+    return bool(np.count_nonzero(start[:, 1] + share * (end[:, 1] - start[:, 1]) > point[1]) % 2)
 
 
 def crossings(polygons: Sequence[Polygon], shape: tuple[int, int]) -> int:

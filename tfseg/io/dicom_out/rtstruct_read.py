@@ -31,6 +31,7 @@ from tfseg.io.dicom_out.belonging import (
     image_header,
     references_of,
 )
+from tfseg.io.dicom_out.contours import within_another
 from tfseg.io.dicom_out.one_file import one_file
 from tfseg.io.dicom_out.rtstruct import STORAGE
 from tfseg.io.dicom_out.solid import (
@@ -72,6 +73,7 @@ class _Structure:
         contours: closed ones, (n, 3) in LPS mm each.
         step_mm: distance of the planes, where the file states it.
         frame: FrameOfReferenceUID that it is drawn in; empty where the file does not say.
+        is_xor: whether its contours say that those within others are holes.
     """
 
     number: int
@@ -79,6 +81,7 @@ class _Structure:
     contours: tuple[NDArray[np.float64], ...]
     step_mm: float | None
     frame: str
+    is_xor: bool
 
 
 @dataclass(frozen=True)
@@ -196,8 +199,27 @@ def _structures(dataset: Dataset, path: Path, remarks: list[str]) -> list[_Struc
             raise DataError(f"{path}: an RTSTRUCT has at most {_MOST_POINTS} points; got more.")
         remarks += [f"{name}: {one}" for one in said]
         frame = str(roi.get("ReferencedFrameOfReferenceUID") or usual).strip()
-        found.append(_Structure(number, name, contours, _stated_step(items), frame))
+        found.append(
+            _Structure(number, name, contours, _stated_step(items), frame, _are_xor(items))
+        )
+    numbers = {one.number for one in found}
+    if len(numbers) < len(found) and drawn:
+        raise DataError(
+            f"{path}: each structure needs a ROINumber of its own, by which its contours are found "
+            "(PS3.3 C.8.8.5); two have the same. Export it again."
+        )
+    if strange := set(drawn) - numbers:
+        remarks.append(f"contours of {len(strange)} structures that have no name are left out")
     return found
+
+
+def _are_xor(items: list[Any]) -> bool:
+    kinds = {
+        str(contour.get("ContourGeometricType"))
+        for item in items
+        for contour in item.get("ContourSequence") or []
+    }
+    return "CLOSED_PLANAR" not in kinds
 
 
 def _stated_step(items: list[Any]) -> float | None:
@@ -304,6 +326,12 @@ def _solids(
         alike = [other for _, _, other in stacks if other.axis == stack.axis]
         step_mm = smallest_step([stack] if stack.axis is None else alike)
         slabs = slabs_of(stack, one.step_mm, step_mm)
+        planes = ([stack.contours[index] for index in members] for members in slabs.members)
+        if not one.is_xor and any(map(within_another, planes)):
+            remarks.append(
+                f"{one.name}: contours within others are taken as holes, which CLOSED_PLANAR does "
+                "not say"
+            )
         thickest = float((slabs.below + slabs.above).max())
         if one.step_mm is None and thickest > _THICK * stack.slice_mm:
             remarks.append(

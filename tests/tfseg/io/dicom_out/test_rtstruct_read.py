@@ -88,10 +88,30 @@ def test_a_box_is_filled_edges_included(read, syntax):
 @pytest.mark.parametrize("kind", ["CLOSED_PLANAR", "CLOSEDPLANAR_XOR"])
 def test_inner_contours_are_holes_and_islands_in_them(read, kind):
     nested = [box(3, 0.5, 10.5), box(3, 2.5, 8.5), box(3, 4.5, 6.5)]
-    labels, _, _ = read({"Shell": nested}, grid_of(), kind=kind)
+    labels, _, remarks = read({"Shell": nested}, grid_of(), kind=kind)
+    assert ("contours within others are taken as holes" in str(remarks)) == (kind[6] == "_")
     y, x = np.indices((12, 12))
     ring = np.maximum(abs(y - 5.5), abs(x - 5.5))
     np.testing.assert_array_equal(labels.array[3], (ring < 5) & (ring > 3) | (ring < 1))
+
+
+def test_contours_beside_each_other_are_no_holes(read):
+    ell = [(1, 1, 3), (9, 1, 3), (9, 3, 3), (3, 3, 3), (3, 9, 3), (1, 9, 3)]
+    labels, _, remarks = read({"Two": [ell, box(3, 5, 7)]}, grid_of())
+    assert remarks == ()
+    assert labels.array[3, 6, 6]
+
+
+def test_contours_without_a_structure_are_said(read, tmp_path):
+    dataset = structure_set({"Box": [box(3, 2, 6)], "Lost": [box(4, 2, 6)]})
+    dataset.ROIContourSequence[1].ReferencedROINumber = 9
+    dataset.save_as(tmp_path / "rt.dcm", enforce_file_format=True)
+    remarks = read_rtstruct(tmp_path / "rt.dcm", grid_of())[2]
+    assert "contours of 1 structures that have no name are left out" in remarks
+    dataset.StructureSetROISequence[1].ROINumber = 1
+    dataset.save_as(tmp_path / "rt.dcm", enforce_file_format=True)
+    with pytest.raises(DataError, match=r"needs a ROINumber of its own.*two have the same"):
+        read_rtstruct(tmp_path / "rt.dcm", grid_of())
 
 
 def test_a_contour_that_is_there_twice_counts_once(read):
