@@ -150,24 +150,39 @@ class Split(BaseModel):
         return cls(training=training, held_out=held_out)
 
     @classmethod
-    def behind(cls, weights: str | None) -> frozenset[str]:
-        """Return the images that a run's weights were trained on; nothing where that is unknown."""
+    def behind(cls, weights: str | None) -> Self | None:
+        """Return the split of the run that a file of weights is of; ``None`` if it is unknown."""
         if weights is None:
-            return frozenset()
+            return None
         path = Path(weights)
-        split = cls.load(path if path.is_dir() else path.parent)
-        return frozenset() if split is None else frozenset(split.digests["training"]) - {""}
+        return cls.load(path if path.is_dir() else path.parent)
 
-    def after(self, earlier: frozenset[str]) -> Self:
-        """Return the split of a run that begins with weights trained on ``earlier`` images.
+    def after(self, donor: Split, *, same_fold: bool) -> Self:
+        """Return the split of a run that begins with the weights of another.
 
-        Cases that these were trained on cannot be held out any more; they are trained on again.
+        What the other was trained on, or another case of such a patient, is not held out.
+
+        Args:
+            donor: the other's split.
+            same_fold: it holds out the fold of the same number, drawn with the same seed: what it
+                held out stays so, though the fold was drawn anew with other cases.
         """
-        seen = tuple(one for one in self.held_out if one.image in earlier)
+        earlier = {*donor.digests["training"]} - {""}
+        seen = earlier | {one.group for one in donor.training if one.group}
+        kept = {
+            key for one in donor.held_out for key in (one.image, one.group) if key and same_fold
+        }
+        held_out = [one for one in self.held_out if not seen & {one.image, one.group}]
+        held_out += [
+            one
+            for one in self.training
+            if kept & {one.image, one.group} and not seen & {one.image, one.group}
+        ]
+        order = [*self.training, *self.held_out]
         return self.model_copy(
             update={
-                "training": (*self.training, *seen),
-                "held_out": tuple(one for one in self.held_out if one not in seen),
+                "training": tuple(one for one in order if one not in held_out),
+                "held_out": tuple(one for one in order if one in held_out),
                 "earlier": tuple(sorted(earlier)),
             }
         )

@@ -80,8 +80,8 @@ def plan_run(
     training, held_out = dataset.split(fold, config.seed)
     split = Split.of(training, held_out, lambda cases: track(cases, "Taking down the cases"))
     split = _after_weights(split, config)
-    left = {one.id for one in split.held_out}
-    training = (*training, *(case for case in held_out if case.id not in left))
+    by_id = {case.id: case for case in (*training, *held_out)}
+    training = tuple(by_id[one.id] for one in split.training)
     budget = _budget(config)
     dims = plan_settings.get("dims", dataset.dims if plan is None else plan.dims)
     if dims not in (2, 3):
@@ -125,20 +125,31 @@ def _after_weights(split: Split, config: TrainConfig) -> Split:
     """Let no case be held out that the weights which a run begins with were trained on."""
     from tfseg.cli.console import note, some
 
-    after = split.after(Split.behind(config.weights))
-    left = {one.id for one in after.held_out}
-    seen = [one.id for one in split.held_out if one.id not in left]
-    if seen and not left:
+    donor = Split.behind(config.weights)
+    if donor is None or config.fold == "all":
+        return split if donor is None else split.after(donor, same_fold=False)
+    after = split.after(donor, same_fold=_same_fold(config))
+    before, now = ({one.id for one in each.held_out} for each in (split, after))
+    if before and not now:
         raise ConfigError(
             f"{config.weights} was trained on every case of fold {config.fold}, so none could be "
             "held out. Use the fold and seed of that run, --fold all, or other weights."
         )
-    if seen:
-        note(
-            f"trained on rather than held out, as {config.weights} was trained on them: "
-            f"{some(seen)}"
-        )
+    for what, cases in (("trained on", before - now), ("held out", now - before)):
+        if cases:
+            note(f"{what}, as by {config.weights}: {some(sorted(cases))}")
     return after
+
+
+def _same_fold(config: TrainConfig) -> bool:
+    """Tell whether the run that the weights are of has the same fold and seed."""
+    path = Path(config.weights or "")
+    path = (path if path.is_dir() else path.parent) / "config.json"
+    other = read_json(path, "the other run's configuration") if path.is_file() else None
+    return isinstance(other, dict) and (other.get("fold"), other.get("seed")) == (
+        config.fold,
+        config.seed,
+    )
 
 
 def train_run(setup: Setup, folder: Path, *, resume: bool, track: Track) -> Manifest:

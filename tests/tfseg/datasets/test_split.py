@@ -101,18 +101,30 @@ def test_what_the_first_weights_were_trained_on_is_held_out_no_more(data):
     first = split_of(data)
     first.save(data)
     for weights in (data, data / "model.keras"):
-        assert Split.behind(str(weights)) == {one.image for one in first.training}
-    assert Split.behind(None) == Split.behind(str(data / "images")) == frozenset()
+        assert Split.behind(str(weights)) == first
+    assert Split.behind(None) is Split.behind(str(data / "images")) is None
     write_case(data, "c8", 8)
     cases = {case.id: case for case in open_dataset(data).cases}
     drawn = Split.of([cases["c0"], cases["c1"]], [cases[case] for case in ("c2", "c3", "c8")])
-    second = drawn.after(Split.behind(str(data)))
+    second = drawn.after(first, same_fold=False)
     assert [one.id for one in second.training] == ["c0", "c1", "c2"]
     assert [one.id for one in second.held_out] == ["c3", "c8"]
     for known in (second, Split.of_digests(second.digests)):
         found = known.find(open_dataset(data))
         assert found.ids("trained on") == ("c0", "c1", "c2", "c4", "c5")
         assert found.ids("held out") == ("c3", "c8")
+    third = drawn.after(first, same_fold=True)  # what was held out stays so
+    assert [one.id for one in third.held_out] == ["c0", "c3", "c8"]
+
+
+def test_the_first_weights_part_no_patient(data):
+    cases = [replace(case, group=f"p{case.id[1]}") for case in open_dataset(data).cases]
+    first = Split.of([cases[0]], [cases[1]])
+    again = [replace(cases[2], group="p0"), replace(cases[3], group="p1"), cases[4], cases[5]]
+    drawn = Split.of([again[1], again[2]], [again[0], again[3]])
+    second = drawn.after(first, same_fold=True)
+    assert [one.id for one in second.training] == ["c4", "c2"]
+    assert [one.id for one in second.held_out] == ["c3", "c5"]
 
 
 def test_another_scan_of_a_patient_who_was_trained_on_is_not_new(data):
