@@ -61,7 +61,9 @@ class QueryWork:
             remarks = self._compare(scan, volume)
             labels = self._ask(scan, volume)
             told = volume if self._output.report else None
-            files = write_labels(labels, target, self._output, self._about, source, scan=told)
+            files = write_labels(
+                labels, target, self._output, self._about, source, scan=told, remarks=remarks
+            )
         except TfsegError as error:
             self._advance(scan, 1.0)
             return error

@@ -215,7 +215,7 @@ def _segment(
     write_labels(
         result, target, form, about, source,
         probabilities=probabilities if form.needs_probabilities else None,
-        scan=volume,
+        scan=volume, remarks=remarks,
     )  # fmt: skip
     if keep and probabilities is not None:
         with atomic_path(_beside(target, ".npz")) as temporary:

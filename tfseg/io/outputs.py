@@ -9,8 +9,8 @@ write_labels(labels, target, output, about, source)
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -127,6 +127,7 @@ def write_labels(
     *,
     probabilities: NDArray[np.float32] | None = None,
     scan: Volume | None = None,
+    remarks: Sequence[str] = (),
 ) -> tuple[Path, ...]:
     """Write a label map on its scan's grid.
 
@@ -138,6 +139,7 @@ def write_labels(
         source: from :func:`source_for`, for DICOM.
         probabilities: (z, y, x, classes), where ``output`` needs them.
         scan: the scan itself, whose mean in each label a report then tells.
+        remarks: what a person must know of this result; DICOM objects say it.
 
     Returns:
         The files written, ``target`` first.
@@ -155,6 +157,7 @@ def write_labels(
         )
     from tfseg.io.dicom_out.stamp import Stamp
 
+    about = replace(about, remark="; ".join(remarks)) if remarks else about
     stamp = Stamp.now(
         str(source.slices[0].header.SeriesInstanceUID), about.digest, labels.array.tobytes()
     )

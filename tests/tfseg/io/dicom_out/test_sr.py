@@ -19,6 +19,7 @@ from tfseg.io.dicom_out.rtstruct import write_rtstruct
 from tfseg.io.dicom_out.seg import write_seg
 from tfseg.io.dicom_out.sources import read_source
 from tfseg.io.dicom_out.sr import measured, write_report
+from tfseg.io.outputs import Output, source_for, write_labels
 from tfseg.volume import Volume
 
 
@@ -116,6 +117,19 @@ def test_a_remark_is_in_every_object(write_scan, tmp_path, about, stamp):
     ]
     assert comments == [said.strip()]
     assert len(groups_of(report)) == 3  # it is still a report that others read
+
+
+def test_remarks_of_a_prediction_reach_its_objects(write_scan, tmp_path, about):
+    folder = write_scan()
+    labels = read_volume(folder).with_array(np.ones((5, 7, 9), np.uint8))
+    output = Output("dicom-seg", report=True)
+    said = ("segmented anyway: MR for CT", "few slices")
+    source = source_for(folder, output)
+    files = write_labels(labels, tmp_path / "o.dcm", output, about, source, remarks=said)
+    seg, report = (pydicom.dcmread(file) for file in files)
+    assert seg.ImageComments == "segmented anyway: MR for CT; few slices"
+    assert seg.ContentDescription.startswith("segmented anyway: MR for CT; few slices; liver")
+    assert report.ContentSequence[-1].TextValue == seg.ImageComments
 
 
 def test_means_need_the_scan_and_a_unit(reported):
