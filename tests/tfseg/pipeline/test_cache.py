@@ -119,7 +119,8 @@ def test_other_labels_are_prepared_again(dataset, tmp_path):
 @pytest.mark.parametrize("name", ["../../evil", "pat1/scan1", "/abs/evil", "a" * 300, "nul\0"])
 def test_no_id_is_a_path(dataset, tmp_path, name):
     (first, *others) = dataset.cases
-    named = replace(dataset, cases=(replace(first, id=name), *others))
+    object.__setattr__(first, "id", name)  # a Case itself refuses it: the cache does not rely on it
+    named = replace(dataset, cases=(first, *others))
     cases = prepare_cases(named, named.cases, plan(), tmp_path / "in" / "cache")
     assert cases[0].id == name
     assert all(case.folder.parent.parent == tmp_path / "in" / "cache" for case in cases)
