@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,6 +25,7 @@ from tensorflow_serving.apis import (
 
 from tfseg.errors import ConfigError
 from tfseg_serving import wire
+from tfseg_serving.arrivals import PLACES, SILENT_S, Arrivals
 from tfseg_serving.channels import WIDE
 from tfseg_serving.config import models_from_list
 from tfseg_serving.core import Core, Ticket
@@ -87,12 +88,17 @@ class GrpcFront:
         self._tensor_content = options.tensor_content
         self._health = Health()
         # More threads than predictions may run or wait: questions always find one.
-        threads = options.requests + _QUESTION_THREADS + MAX_WATCHERS
+        threads = options.requests + _QUESTION_THREADS + MAX_WATCHERS + PLACES
+        self._arrivals = Arrivals()
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="grpc")
         settings: dict[str, int | str] = {
             "grpc.max_receive_message_length": options.max_request_bytes,
             "grpc.max_send_message_length": -1,
             "grpc.so_reuseport": 0,
+            # One connection may fill every place of a prediction, and no more.
+            "grpc.max_concurrent_streams": options.requests + _QUESTION_THREADS,
+            "grpc.server_handshake_timeout_ms": int(SILENT_S * 1000),
+            "grpc.max_connection_idle_ms": int(SILENT_S * 1000),
             **WIDE,
             **options.channel_arguments,
         }
@@ -136,11 +142,11 @@ class GrpcFront:
             (f"/{_MODEL}/HandleReloadConfigRequest", self._reload),
         ):
             _, service, method = path.split("/")
-            services.setdefault(service, {})[method] = grpc.unary_unary_rpc_method_handler(
+            services.setdefault(service, {})[method] = grpc.stream_unary_rpc_method_handler(
                 self._guard(function)
             )
         if health:
-            services[self._health.NAME] = self._health.methods()
+            services[self._health.NAME] = self._health.methods(self._arrivals.message)
         self._server.add_generic_rpc_handlers(
             tuple(
                 grpc.method_handlers_generic_handler(service, methods)
@@ -150,6 +156,7 @@ class GrpcFront:
 
     def start(self) -> None:
         """Begin to answer."""
+        self._arrivals.start()
         self._server.start()
 
     def stop_accepting(self, grace_s: float) -> threading.Event:
@@ -164,10 +171,15 @@ class GrpcFront:
     def close(self) -> None:
         """Cut what is still under way."""
         self._server.stop(0).wait()
+        self._arrivals.stop()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def _guard(self, function: _Handler) -> _Handler:
-        def handle(message: bytes, context: Any) -> bytes:
+    def _guard(self, function: _Handler) -> Callable[[Iterator[bytes], Any], bytes]:
+        def handle(messages: Iterator[bytes], context: Any) -> bytes:
+            try:
+                message = self._arrivals.message(messages, context)
+            except StopIteration:
+                context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the request has no message")
             try:
                 with self._core.request(), self._core.memory.hold(len(message)):
                     return function(message, context)
@@ -242,7 +254,11 @@ class GrpcFront:
                 "ServerModelConfig type not supported by HandleReloadConfigRequest. Only "
                 "ModelConfigList is currently supported"
             )
-        self._core.models.reload(models_from_list(request.config.model_config_list))
+        ticket = _ticket(context)
+        self._core.models.reload(
+            models_from_list(request.config.model_config_list),
+            lambda: ticket.abandoned or ticket.expired,
+        )
         response = model_management_pb2.ReloadConfigResponse()
         response.status.error_code = int(Code.OK)
         for name in request.metric_names:

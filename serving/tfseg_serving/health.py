@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import grpc
@@ -32,11 +32,22 @@ class Health:
             self._stopped = True
             self._changed.notify_all()
 
-    def methods(self) -> dict[str, Any]:
-        """Return gRPC's handlers, by method."""
+    def methods(self, first: Callable[[Iterator[bytes], Any], bytes]) -> dict[str, Any]:
+        """Return gRPC's handlers, by method; ``first`` takes a call's message within bounds."""
+
+        def of(answer: Callable[[bytes, Any], Any]) -> Callable[[Iterator[bytes], Any], Any]:
+            def handle(messages: Iterator[bytes], context: Any) -> Any:
+                try:
+                    message = first(messages, context)
+                except StopIteration:
+                    context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the request has no message")
+                return answer(message, context)
+
+            return handle
+
         return {
-            "Check": grpc.unary_unary_rpc_method_handler(self._check),
-            "Watch": grpc.unary_stream_rpc_method_handler(self._watch),
+            "Check": grpc.stream_unary_rpc_method_handler(of(self._check)),
+            "Watch": grpc.stream_stream_rpc_method_handler(of(self._watch)),
         }
 
     def _status(self, service: str) -> int:

@@ -8,7 +8,9 @@ loaded changes nothing but its own status.
 
 from __future__ import annotations
 
+import contextlib
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -53,7 +55,7 @@ class ModelManager:
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
         self._reloading = threading.Lock()
-        self._reload_places = threading.BoundedSemaphore(_MAX_WAITING_RELOADS)
+        self._waiting_reloads: list[threading.Event] = []  # oldest first; set: wait no more
 
     def _new_model(self, config: ModelConfig) -> Model:
         return Model(config, self._load, self._timing, self._load_slots)
@@ -78,25 +80,33 @@ class ModelManager:
 
     # --- reconfiguring
 
-    def reload(self, configs: Sequence[ModelConfig]) -> None:
+    def reload(
+        self, configs: Sequence[ModelConfig], given_up: Callable[[], bool] = lambda: False
+    ) -> None:
         """Serve these models instead: drop others, add new ones and wait until those answer.
 
         A model that stays takes its new policy and base path at its next look at the disk; labels
-        act at once.
+        act at once. The wait ends when all loads of a new model have failed, when no version of
+        it has been seen for some seconds, or when a later configuration drops it; that
+        configuration need not wait for this one's models. What is not available then is looked
+        for on.
+
+        Args:
+            configs: the models; names differ.
+            given_up: tells whether nobody waits any more.
 
         Raises:
             StatusError: FAILED_PRECONDITION for a label of a version that is not available, which
-                changes nothing; UNKNOWN when a new model has no version that can be loaded.
+                changes nothing; UNKNOWN when a new model does not become available; CANCELLED
+                when ``given_up``; RESOURCE_EXHAUSTED when too many wait after this one.
         """
-        if not self._reload_places.acquire(blocking=False):
-            raise StatusError(Code.RESOURCE_EXHAUSTED, "too many reload requests are waiting")
-        try:
-            with self._reloading:
-                self._reload(configs)
-        finally:
-            self._reload_places.release()
+        with self._reloading:
+            added = self._reload(configs)
+        if added:
+            self._wait_for(added, given_up)
 
-    def _reload(self, configs: Sequence[ModelConfig]) -> None:
+    def _reload(self, configs: Sequence[ModelConfig]) -> list[Model]:
+        """Change what is served; return the models that are new."""
         self._labels = self._checked_labels(configs)
         kept = {config.name for config in configs}
         for name, model in self._models.items():
@@ -113,27 +123,59 @@ class ModelManager:
                 added.append(model)
             else:
                 known.config = config
-        self._wait_for(added)
+        return added
 
-    def _wait_for(self, models: Sequence[Model]) -> None:
-        waiting = list(models)
-        failed: list[str] = []
-        while waiting and not self._stop.wait(_RELOAD_LOOK_S):
-            for model in list(waiting):
-                reports = model.report()
-                states = {one.state for one in reports}
-                if "AVAILABLE" in states:
-                    waiting.remove(model)
-                elif states == {"END"}:
-                    waiting.remove(model)
-                    failed.append(f"{{name: {model.config.name} version: {reports[0].version}}}")
-        if waiting:
-            raise StatusError(Code.UNAVAILABLE, "the server is shutting down")
+    def _wait_for(self, models: Sequence[Model], given_up: Callable[[], bool]) -> None:
+        pushed_out = threading.Event()
+        with self._reloading:
+            self._waiting_reloads.append(pushed_out)
+            if len(self._waiting_reloads) > _MAX_WAITING_RELOADS:
+                self._waiting_reloads.pop(0).set()
+        try:
+            failed = self._unavailable(models, given_up, pushed_out)
+        finally:
+            with self._reloading, contextlib.suppress(ValueError):  # it was pushed out
+                self._waiting_reloads.remove(pushed_out)
         if failed:
             raise StatusError(
                 Code.UNKNOWN,
                 f"{len(failed)} model(s) did not become available: {{{', '.join(failed)}}}",
             )
+
+    def _unavailable(
+        self, models: Sequence[Model], given_up: Callable[[], bool], pushed_out: threading.Event
+    ) -> list[str]:
+        """Wait until each model is available or fails; return what is said of those that fail."""
+        waiting = list(models)
+        failed: list[str] = []
+        end = time.monotonic() + self._timing.appear_s
+        while waiting and not self._stop.wait(_RELOAD_LOOK_S):
+            if given_up():
+                raise StatusError(Code.CANCELLED, "the client left before the models were ready")
+            if pushed_out.is_set():
+                raise StatusError(
+                    Code.RESOURCE_EXHAUSTED,
+                    "the configuration is in force, but too many requests wait for their models; "
+                    "ask for the models' status",
+                )
+            for model in list(waiting):
+                reports = model.report()
+                states = {one.state for one in reports}
+                version = f" version: {reports[0].version}" if reports else ""
+                if model.dropped.is_set():
+                    reason = " (a later configuration drops it)"
+                elif not reports and time.monotonic() >= end:
+                    reason = f" (no version that is wanted in {model.config.base_path})"
+                else:
+                    reason = ""
+                if "AVAILABLE" in states and not reason:
+                    waiting.remove(model)
+                elif reason or states == {"END"}:
+                    waiting.remove(model)
+                    failed.append(f"{{name: {model.config.name}{version}}}{reason}")
+        if waiting:
+            raise StatusError(Code.UNAVAILABLE, "the server is shutting down")
+        return failed
 
     def _checked_labels(self, configs: Sequence[ModelConfig]) -> dict[str, dict[str, int]]:
         """Return model to label to version; see :meth:`reload` for what is refused."""

@@ -61,11 +61,13 @@ class Timing:
         poll_s: seconds between two looks at a base path; 0 looks once, at the start.
         retries: how often a failed load is tried again; the first load at start never is.
         retry_s: seconds between those tries.
+        appear_s: seconds that a reload waits for a first version of a new model to appear.
     """
 
     poll_s: float = 1.0
     retries: int = 5
     retry_s: float = 60.0
+    appear_s: float = 30.0
 
 
 def versions_below(base_path: Path) -> dict[int, Path] | None:

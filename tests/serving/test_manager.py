@@ -74,8 +74,10 @@ def disk(tmp_path: Path) -> Disk:
 def start(disk: Disk) -> Iterator[Callable[..., ModelManager]]:
     managers: list[ModelManager] = []
 
-    def start_manager(policy: VersionPolicy = LATEST, **labels: int) -> ModelManager:
-        timing = Timing(poll_s=0.02, retries=2, retry_s=0.05)
+    def start_manager(
+        policy: VersionPolicy = LATEST, appear_s: float = 30, **labels: int
+    ) -> ModelManager:
+        timing = Timing(poll_s=0.02, retries=2, retry_s=0.05, appear_s=appear_s)
         config = ModelConfig("m", disk.base, policy, labels)
         managers.append(ModelManager([config], disk.load, timing))
         managers[-1].start()
@@ -230,3 +232,48 @@ def test_unknown_names_and_versions(disk, start) -> None:
         manager.status("m", 9)
     with pytest.raises(StatusError, match="Unrecognized servable version label: x"):
         manager.use("m", label="x").__enter__()
+
+
+def test_a_reload_waits_for_a_folder_that_is_missing_but_not_for_ever(disk, start) -> None:
+    disk.add("1")
+    manager = start(appear_s=0.2)
+    absent = disk.base.parent / "absent"
+    with pytest.raises(StatusError, match=r"1 model\(s\) did not become available: .*absent"):
+        manager.reload([ModelConfig("new", absent)])
+    eventually(lambda: states(manager) == {1: "END"})  # the configuration is in force
+    (absent / "1").mkdir(parents=True)
+    eventually(lambda: manager.available() == {"new": [1]})
+    manager.reload([ModelConfig("m", disk.base)])
+    assert latest(manager) == 1
+
+
+def test_reloads_that_wait_hold_up_no_other(disk, start) -> None:
+    disk.add("1")
+    manager = start()
+    refused: dict[int, Code] = {}
+    models = [ModelConfig("m", disk.base)]
+
+    def ask(number: int) -> None:
+        with pytest.raises(StatusError) as error:
+            manager.reload(list(models))
+        refused[number] = error.value.code
+
+    asking = [threading.Thread(target=ask, args=(number,)) for number in range(6)]
+    for number, one in enumerate(asking):
+        models.append(ModelConfig(f"new {number}", disk.base.parent / "absent"))
+        one.start()
+        eventually(lambda last=models[-1].name: last in manager.available())
+    eventually(lambda: len(refused) == 2)  # four may wait
+    manager.reload(models[:1])  # drops what the others wait for
+    assert latest(manager) == 1
+    for one in asking:
+        one.join(10)
+    assert sorted(refused.values()) == [Code.UNKNOWN] * 4 + [Code.RESOURCE_EXHAUSTED] * 2
+
+
+def test_a_client_that_leaves_ends_its_wait(disk, start) -> None:
+    disk.add("1")
+    manager = start()
+    with pytest.raises(StatusError) as error:
+        manager.reload([ModelConfig("new", disk.base.parent / "absent")], lambda: True)
+    assert error.value.code is Code.CANCELLED
