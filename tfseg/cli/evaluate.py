@@ -337,7 +337,7 @@ def _save_pictures(outcome: Outcome, folder: Path) -> list[tuple[str, bytes]]:
             png = overlay_png(
                 Volume(image.array, image.affine, image.modality or dataset.modalities[0]),
                 prediction,
-                dataset.read_label(case),
+                dataset.counted(dataset.read_label(case), None)[0],
                 labels=dataset.labels,
                 title=f"{case.id}: mean Dice {mean_dice:.3f}",
             )

@@ -2,16 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tfseg.errors import ConfigError, DataError
 from tfseg.files import not_a_file_name
 from tfseg.geometry import farthest_apart, same_grid
 from tfseg.volume import Volume
+
+IGNORED = 255  # in label maps: a voxel of which nothing is known, so that it does not count
+IGNORE_NAME = "ignore"  # how descriptions of data sets call it, as nnU-Net's do
+
+
+def classes_of(named: Mapping[int, str]) -> tuple[dict[int, int], tuple[str, ...]]:
+    """Return stored value -> class, in the order of the values, and the classes' names.
+
+    The value named ``ignore`` is no class: it becomes :data:`IGNORED`.
+    """
+    ordered = dict(sorted(named.items()))
+    kept = [value for value, name in ordered.items() if name.casefold() != IGNORE_NAME]
+    classes = dict.fromkeys(ordered, IGNORED) | {value: n for n, value in enumerate(kept)}
+    return classes, tuple(ordered[value] for value in kept)
+
+
+def ignored_value(classes: Mapping[int, int]) -> int | None:
+    """Return the stored value that does not count, or ``None``."""
+    return next((value for value, index in classes.items() if index == IGNORED), None)
 
 
 @dataclass(frozen=True)
@@ -70,6 +90,8 @@ class Dataset:
         cases: in publisher's order, train before test.
         folds: number of cross-validation folds by default.
         remarks: what the data set's own description gets wrong without making it unusable.
+        ignored: the stored value of voxels that do not count, in training and in evaluation;
+            ``None`` where there are none. They are :data:`IGNORED` in the labels.
         read_image, read_label, read_mask: load a case's file; labels come as uint8 0..k-1,
             masks as bool. Injected by the adapter because layouts encode them differently.
     """
@@ -85,6 +107,7 @@ class Dataset:
     read_label: Callable[[Case], Volume] = field(repr=False)
     read_mask: Callable[[Case], Volume] | None = field(default=None, repr=False)
     folds: int = 5
+    ignored: int | None = None
     remarks: tuple[str, ...] = ()
 
     @property
@@ -117,6 +140,21 @@ class Dataset:
             )
         image.check_values(f"{case.image}: the image")
         return image
+
+    def foreground(self, label: Volume) -> NDArray[np.bool_]:
+        """Return where a label map of this set has a class other than the background."""
+        inside = label.array > 0
+        return inside if self.ignored is None else inside & (label.array != IGNORED)
+
+    def counted(self, label: Volume, mask: Volume | None) -> tuple[Volume, Volume | None]:
+        """Return a label map without ignored voxels, and the region that counts without them."""
+        if self.ignored is None:
+            return label, mask
+        ignored = label.array == IGNORED
+        region = ~ignored if mask is None else (mask.channel_last()[..., 0] > 0) & ~ignored
+        return label.with_array(np.where(ignored, 0, label.array).astype(np.uint8)), (
+            label.with_array(region)
+        )
 
     def check_grid(self, case: Case, image: Volume, other: Volume, what: str = "label") -> None:
         """Refuse a label or mask that does not lie on the image's grid.

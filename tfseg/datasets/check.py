@@ -179,7 +179,7 @@ def _check_case(
             found.append(("duplicate", message))
     if label is not None:
         _note_label(label, len(dataset.labels), facts)
-        if not label.array.any():
+        if not dataset.foreground(label).any():
             facts.empty.append(case.id)
     if image is not None and label is not None:
         try:
@@ -222,7 +222,7 @@ def _note_image(image: Volume, facts: _Facts) -> None:
 
 
 def _note_label(label: Volume, classes: int, facts: _Facts) -> None:
-    counts = np.bincount(label.array.ravel(), minlength=classes)
+    counts = np.bincount(label.array.ravel(), minlength=classes)[:classes]  # but for ignored ones
     facts.label_voxels.append(counts.tolist())
     facts.label_ml.append((counts * np.prod(label.spacing_mm) / 1000).tolist())
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from tfseg.datasets import examples
-from tfseg.datasets.base import Adapter, Case, Dataset
+from tfseg.datasets.base import Adapter, Case, Dataset, ignored_value
 from tfseg.datasets.inferred import LABELS_FILE, channel_names, label_table, rank_of, read_table
 from tfseg.datasets.reading import check_ids, normalised, present, read_values, stacked
 from tfseg.errors import DataError
@@ -105,6 +105,7 @@ def _plain(root: Path, adapter: str, cases: tuple[Case, ...]) -> Dataset:
         read_image=_read,
         read_label=lambda case: read_values(case, classes, allow_2d=True, names=names),
         read_mask=_read_mask,
+        ignored=ignored_value(classes),
         remarks=(*remarks, *thin),
     )
 

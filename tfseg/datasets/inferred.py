@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tfseg.datasets.base import Case
+from tfseg.datasets.base import IGNORE_NAME, IGNORED, Case, classes_of
 from tfseg.datasets.reading import one_channel, shown
 from tfseg.errors import DataError
 from tfseg.io import is_picture, read_volume
@@ -57,9 +57,14 @@ def label_table(
             f"label values {', '.join(map(str, values))} were found in {len(looked_at)} of "
             f"{len(labelled)} label maps; {LABELS_FILE} (value,name a line) declares them.",
         )
+        if len(values) > 2 and values[-1] == IGNORED:
+            remarks += (
+                f"the value {IGNORED} is taken as a class; if its voxels are not to count, name it "
+                f"{IGNORE_NAME} in {LABELS_FILE}.",
+            )
     if len(names) > _MAX_LABELS:
         raise DataError(f"{root}: at most {_MAX_LABELS} label values; found {len(names)}.")
-    return {value: index for index, value in enumerate(names)}, tuple(names.values()), remarks
+    return *classes_of(names), remarks
 
 
 def _structures(root: Path, labelled: Sequence[Case], objects: Sequence[Case]) -> dict[int, str]:

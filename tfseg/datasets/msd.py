@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tfseg.datasets import examples
-from tfseg.datasets.base import Adapter, Case, Dataset
+from tfseg.datasets.base import Adapter, Case, Dataset, classes_of, ignored_value
 from tfseg.datasets.reading import present, read_image, read_values
 from tfseg.errors import DataError
 from tfseg.files import read_json, write_json
@@ -42,8 +42,7 @@ def open_msd(root: Path) -> Dataset:
     document = read_json(source, "the data set's description")
     if not isinstance(document, dict):
         raise DataError(f"{source}: must hold a JSON object; got {type(document).__name__}.")
-    values, labels = _labels(document, source)
-    classes = {value: index for index, value in enumerate(values)}
+    classes, labels = _labels(document, source)
     modalities = _modalities(document, source)
     training, test = (
         [_case(root, entry, split, len(modalities)) for entry in _entries(document, key, source)]
@@ -64,6 +63,7 @@ def open_msd(root: Path) -> Dataset:
         cases=tuple(cases),
         read_image=read_image,
         read_label=lambda case: read_values(case, classes),
+        ignored=ignored_value(classes),
         remarks=_remarks(document, len(training), len(test)),
     )
 
@@ -106,8 +106,8 @@ def _inside(root: Path, name: Any) -> Path:
     return present(root / relative)
 
 
-def _labels(document: dict[str, Any], source: Path) -> tuple[list[int], tuple[str, ...]]:
-    """Return the declared label values, ascending, and their names."""
+def _labels(document: dict[str, Any], source: Path) -> tuple[dict[int, int], tuple[str, ...]]:
+    """Return stored value -> class, and the classes' names."""
     declared = document.get("labels")
     rule = 'needs "labels", e.g. {"0": "background", "1": "liver"}, with 2 to 255 values and a 0'
     if not isinstance(declared, dict):
@@ -116,10 +116,11 @@ def _labels(document: dict[str, Any], source: Path) -> tuple[list[int], tuple[st
         named = {int(value): str(name) for value, name in declared.items()}
     except ValueError:
         raise DataError(f"{source}: {rule}; got {_short(declared)}.") from None
-    values = sorted(named)
-    if not 2 <= len(named) <= _MAX_LABELS or values[0] != 0 or len(named) != len(declared):
+    classes, names = classes_of(named)
+    sizes = 2 <= len(names) <= _MAX_LABELS and len(named) == len(declared)
+    if not sizes or min(named) != 0 or classes[0] != 0:
         raise DataError(f"{source}: {rule}; got {_short(declared)}.")
-    return values, tuple(named[value] for value in values)
+    return classes, names
 
 
 def _modalities(document: dict[str, Any], source: Path) -> tuple[str, ...]:

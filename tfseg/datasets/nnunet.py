@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tfseg.datasets import examples
-from tfseg.datasets.base import Adapter, Case, Dataset
+from tfseg.datasets.base import Adapter, Case, Dataset, classes_of, ignored_value
 from tfseg.datasets.inferred import rank_of
 from tfseg.datasets.reading import check_ids, find, present, read_values, stacked
 from tfseg.errors import DataError
@@ -46,7 +46,7 @@ def open_nnunet(root: Path) -> Dataset:
     source = root / _FILE
     document = read_json(source, "the data set's description")
     channels = _channels(document, source)
-    labels = _labels(document, source)
+    values, labels = _labels(document, source)
     ending = document["file_ending"]
     if not isinstance(ending, str) or volume_suffix(f"x{ending}") != ending.lower():
         raise DataError(f"{source}: file_ending must be a readable format; got {ending!r}.")
@@ -55,7 +55,6 @@ def open_nnunet(root: Path) -> Dataset:
         for split, folder in (("train", "imagesTr"), ("test", "imagesTs"))
         for name in _names(root / folder, ending)
     ]
-    values = {value: index for index, value in enumerate(labels)}
     dims, thin = rank_of([case for case in cases if case.split == "train"])
     return Dataset(
         name=str(document.get("name") or re.sub(r"^Dataset\d+_", "", root.resolve().name)),
@@ -63,10 +62,11 @@ def open_nnunet(root: Path) -> Dataset:
         root=root,
         dims=dims,
         modalities=channels,
-        labels=tuple(labels.values()),
+        labels=labels,
         cases=check_ids(root, cases),
         read_image=_read,
         read_label=lambda case: read_values(case, values, allow_2d=True),
+        ignored=ignored_value(values),
         remarks=(*_remarks(document, sum(case.split == "train" for case in cases)), *thin),
     )
 
@@ -82,7 +82,8 @@ def _channels(document: dict[str, Any], source: Path) -> tuple[str, ...]:
         raise DataError(f"{source}: {rule}; the channel {error} is missing.") from None
 
 
-def _labels(document: dict[str, Any], source: Path) -> dict[int, str]:
+def _labels(document: dict[str, Any], source: Path) -> tuple[dict[int, int], tuple[str, ...]]:
+    """Return stored value -> class, and the classes' names."""
     declared = document.get("labels")
     rule = 'needs "labels", e.g. {"background": 0, "liver": 1}'
     if not isinstance(declared, dict):
@@ -97,10 +98,10 @@ def _labels(document: dict[str, Any], source: Path) -> dict[int, str]:
         named = {int(value): str(name) for name, value in declared.items()}
     except ValueError:
         raise DataError(f"{source}: {rule}; got {declared!r:.80}.") from None
-    # "ignore" voxels would need a loss that leaves them out in every patch.
-    if 0 not in named or not 2 <= len(named) <= 255 or "ignore" in named.values():
-        raise DataError(f"{source}: {rule}, with a 0 and no ignore label; got {declared!r:.80}.")
-    return dict(sorted(named.items()))
+    classes, names = classes_of(named)
+    if classes.get(0) != 0 or not 2 <= len(names) <= 254:
+        raise DataError(f"{source}: {rule}, with a 0 and another label; got {declared!r:.80}.")
+    return classes, names
 
 
 def _names(folder: Path, ending: str) -> list[str]:

@@ -121,6 +121,7 @@ class Evaluation:
             mask = None
             if case.mask is not None and self.dataset.read_mask is not None:
                 mask = self.dataset.read_mask(case)
+            reference, mask = self.dataset.counted(reference, mask)
             prediction, probabilities = find()
             result = evaluate_case(
                 reference,

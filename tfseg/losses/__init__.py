@@ -7,7 +7,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tfseg.losses.expression import Term, fill_frequencies, parse_loss, wants_frequencies
+from tfseg.losses.expression import (
+    Term,
+    fill_frequencies,
+    leave_out,
+    parse_loss,
+    wants_frequencies,
+)
 from tfseg.losses.registry import LOSSES, LossInfo, loss_info
 from tfseg.losses.settings import LossSettings
 
@@ -21,6 +27,7 @@ __all__ = [
     "Term",
     "build_loss",
     "fill_frequencies",
+    "leave_out",
     "loss_info",
     "parse_loss",
     "wants_frequencies",

@@ -92,6 +92,39 @@ def fill_frequencies(text: str, share: Sequence[float], within: Sequence[float])
     return " + ".join(map(str, terms))
 
 
+def leave_out(text: str, value: int, known: Sequence[int], classes: int) -> str:
+    """Return the sum with voxels of the label ``value`` left out of every term.
+
+    Args:
+        text: a sum of losses.
+        value: the label, as training sees it; negative where the data set has none to ignore.
+        known: how a user may call it, too: its value in the files.
+        classes: number of classes of the data set.
+
+    Raises:
+        ConfigError: a term ignores another label, which the data set does not have.
+    """
+    terms = []
+    for term in parse_loss(text):
+        given = term.options.get("ignore_index")
+        if isinstance(given, int) and not 0 <= given < classes and given not in known:
+            raise ConfigError(
+                f"ignore_index must be a label of the data set, 0 to {classes - 1}, or the one "
+                f"that it ignores; got {given} in {term}. Labels are numbered anew in training: "
+                "name the value `ignore` in labels.csv or dataset.json, and no loss, Dice or class "
+                "will have it; then leave ignore_index out."
+            )
+        if value >= 0:
+            if isinstance(given, int) and given not in known:
+                raise ConfigError(
+                    f"one label is ignored by a loss; the data set ignores {known[0]}, and {term} "
+                    f"ignores the class {given}. Leave ignore_index out."
+                )
+            term = replace(term, options={**term.options, "ignore_index": value})
+        terms.append(term)
+    return " + ".join(map(str, terms)) if value >= 0 else text
+
+
 def _unfilled(term: Term) -> bool:
     return bool(term.info.frequencies) and term.options.get("frequencies") is None
 

@@ -52,7 +52,7 @@ def take_fingerprint(
         shapes.append(canonical.shape)
         spacings.append(canonical.spacing_mm)
         looks.append(look_at(canonical, picture=is_picture(case.image)))
-        inside = canonical.channel_last()[way.apply(label.array) > 0]
+        inside = canonical.channel_last()[way.apply(dataset.foreground(label))]
         if len(inside) > _SAMPLES:
             inside = inside[rng.choice(len(inside), _SAMPLES, replace=False)]
         samples.append(inside.astype(np.float64))

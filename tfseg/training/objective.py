@@ -110,10 +110,11 @@ def class_frequencies(
     counts, hosts = np.zeros(classes), np.zeros(classes)
     total = 0
     for case in cases:
-        found = sum(np.bincount(piece.ravel(), minlength=classes) for piece in case.label)
+        # What is beyond the classes is ignored.
+        found = sum(np.bincount(piece.ravel(), minlength=classes)[:classes] for piece in case.label)
         counts += found
-        hosts += np.where(found > 0, case.label.size, 0)
-        total += case.label.size
+        hosts += np.where(found > 0, np.sum(found), 0)
+        total += int(np.sum(found))
     counts = np.maximum(counts, 1)
     hosts = np.where(hosts > 0, hosts, total)
     # Digits that count: the text of the loss is read by people.

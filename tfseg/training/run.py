@@ -12,11 +12,12 @@ from typing import Any
 from tfseg.artifact import Manifest
 from tfseg.config import TrainConfig
 from tfseg.datasets import Case, Dataset, open_dataset
+from tfseg.datasets.base import IGNORE_NAME, IGNORED
 from tfseg.datasets.split import Split, recall
 from tfseg.errors import ConfigError, DataError, TfsegError
 from tfseg.files import read_json, sha256, write_json
 from tfseg.fingerprint import ImageFingerprint
-from tfseg.losses import build_loss
+from tfseg.losses import build_loss, leave_out
 from tfseg.models import model_config, model_info
 from tfseg.pipeline.cache import prepare_cases
 from tfseg.pipeline.patches import PatchSampler
@@ -102,6 +103,7 @@ def plan_run(
             f"{len(plan.channels)} channels for {dataset.labels} and {len(dataset.modalities)}. "
             "Make a plan for this data set: tfseg plan."
         )
+    config = _leaving_out(config, dataset)
     fields = set(type(model_config(config.model)).model_fields)
     depth = config.options.get("depth")
     chosen = depth if isinstance(depth, int) else None
@@ -119,6 +121,23 @@ def plan_run(
         check_loss(loss, network, plan)
     images = (fingerprint or look()).images
     return Setup(config.model_copy(update={"options": options}), plan, images, split)
+
+
+def _leaving_out(config: TrainConfig, dataset: Dataset) -> TrainConfig:
+    """Let the loss leave out the voxels that the data set says nothing of."""
+    from tfseg.models.detector import DetectorConfig
+
+    ignores = dataset.ignored is not None
+    known = (dataset.ignored, IGNORED) if dataset.ignored is not None else ()
+    loss = leave_out(config.loss, IGNORED if ignores else -1, known, len(dataset.labels))
+    if not ignores:
+        return config
+    if isinstance(model_config(config.model), DetectorConfig):
+        raise ConfigError(
+            f"a detector learns objects, and what a label map leaves open (`{IGNORE_NAME}`, "
+            f"{dataset.ignored}) might be one. Choose another network than {config.model}."
+        )
+    return config.model_copy(update={"loss": loss})
 
 
 def _after_weights(split: Split, config: TrainConfig) -> Split:

@@ -21,6 +21,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfseg.config import TrainConfig
+from tfseg.datasets.base import IGNORED
 from tfseg.errors import DivergedError
 from tfseg.files import atomic_path
 from tfseg.inference.backends.keras_run import KerasBackend
@@ -294,7 +295,8 @@ class Trainer:
         counted = Validation.begin(plan.num_classes)
         for case in self.validation:
             labels = segment_array(np.asarray(case.image), self._backend, plan)
-            counted = counted.add(confusion(np.asarray(case.label), labels, plan.num_classes))
+            known = np.asarray(case.label)
+            counted = counted.add(confusion(known, labels, plan.num_classes, known != IGNORED))
         return counted
 
     def save_model(self) -> None:
