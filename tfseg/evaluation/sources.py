@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tfseg.arrays import DAMAGE, read_npz
 from tfseg.artifact import FILE_NAME
-from tfseg.cli.console import track
+from tfseg.cli.console import some, track
 from tfseg.datasets import Case, Dataset, open_dataset
 from tfseg.datasets.split import Role, Split, recall
 from tfseg.errors import ConfigError, DataError
@@ -282,14 +282,20 @@ def _choose(
             f"{_counted(found.roles)}. Name other data with --data."
         )
     gone = [one.id for one in found.missing_held_out]
-    nameless = [f"{len(gone)} of {len(known.held_out)} held-out cases are not there"]
+    remarks = [*found.changed, *found.remarks]
+    if "" in gone:
+        remarks.append(f"{len(gone)} of {len(known.held_out)} held-out cases are not there")
+    lost = [one.id for one in found.missing_training]
+    if lost and found.ids("trained on"):  # else it is another data set
+        names = "" if "" in lost else f": {some(lost)}"
+        remarks.append(f"{len(lost)} of {len(known.training)} training cases are not there{names}")
     return _Chosen(
         cases=tuple(case for case in labelled if case.id in chosen),
         words=words,
         roles=found.roles,
         new=new,
         held_out_missing=tuple(filter(None, gone)),  # an export knows no names
-        remarks=(*found.changed, *found.remarks, *(nameless if "" in gone else ())),
+        remarks=tuple(remarks),
     )
 
 
