@@ -9,6 +9,7 @@ from typing import Any
 
 from tfseg.errors import ConfigError, DataError
 from tfseg.files import is_partial
+from tfseg.inference.backends.optional import import_runtime
 from tfseg_serving.protos import parse_text, read_text_file
 from tfseg_serving.status import StatusError, invalid_argument
 from tfseg_serving.versions import ModelConfig, VersionPolicy, versions_below
@@ -80,13 +81,12 @@ def models_from_text(text: str, source: str) -> list[ModelConfig]:
     Raises:
         ConfigError: it is no such text, or asks for something that is not served.
     """
-    try:
-        from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
-    except ImportError as error:
-        raise ConfigError(
-            "--config needs the package tensorflow-serving-api. Install tfseg[serving]."
-        ) from error
-    document = parse_text(text, ModelServerConfig(), source)
+    messages = import_runtime(
+        "tensorflow_serving.config.model_server_config_pb2",
+        title="tensorflow-serving-api, which --config needs,",
+        extra="serving",
+    )
+    document = parse_text(text, messages.ModelServerConfig(), source)
     if (
         document.WhichOneof("config") != "model_config_list"
         or not document.model_config_list.config

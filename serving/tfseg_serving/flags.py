@@ -132,10 +132,11 @@ class Flags:
             DataError: a file cannot be read.
             ConfigError: a file does not hold what it should.
         """
-        from tfseg_serving.server import ServerOptions
+        from tfseg_serving.server import ServerOptions, check_installed
         from tfseg_serving.tls import tls_from_file
         from tfseg_serving.versions import Timing
 
+        check_installed()
         timeout_ms = self.rest_api_timeout_in_ms
         return ServerOptions(
             host=self.host,

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tfseg.errors import ConfigError
+from tfseg.inference.backends.optional import import_runtime
 from tfseg_serving.config_watch import ConfigWatcher
 from tfseg_serving.core import Admission, Core, Memory
 from tfseg_serving.loading import LoadOptions
@@ -129,6 +130,7 @@ class Server:
     def prepare(self) -> None:
         """Do all of :meth:`start` but answer; raises what it does."""
         options = self._options
+        check_installed()
         running = options.max_concurrency or _usual_concurrency(options.loading)
         requests = running * (1 + _WAITING_PER_RUNNING)
         if options.grpc_port:
@@ -272,6 +274,16 @@ class Server:
 
     def __exit__(self, *exception: object) -> None:
         self.stop()
+
+
+def check_installed() -> None:
+    """Look for what the extra ``serving`` installs, before anything that takes time.
+
+    Raises:
+        ConfigError: some of it is not there.
+    """
+    for package in ("uvicorn", "httptools", "tensorflow_serving"):
+        import_runtime(package, title=f"{package}, which tfseg serve needs,", extra="serving")
 
 
 def _usual_concurrency(loading: LoadOptions) -> int:

@@ -148,6 +148,15 @@ def test_a_request_that_never_ends_does_not_keep_the_process_alive(
 # --- bad input
 
 
+@pytest.mark.parametrize("package", ["uvicorn", "httptools", "tensorflow_serving"])
+def test_a_missing_extra_is_named(
+    tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch, package: str
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    remedy = "Install it with: pip install 'tfseg[serving]'"
+    _check(capsys, ["serve", str(_model(tmp_path))], remedy, package)
+
+
 def _check(capsys, arguments: list[str], rule: str, value: str) -> None:
     assert run(arguments) == 2
     captured = capsys.readouterr()
