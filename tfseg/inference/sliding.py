@@ -21,11 +21,14 @@ from tfseg.plan import Plan
 from tfseg.preprocess.resample import Shape, resample_linear, source_positions
 
 Network = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+_SLICES_AT_ONCE = 8
 Slab = tuple[int, NDArray[np.float32]]
 
 
 def slabs(image: NDArray[np.float32], network: Network, plan: Plan) -> Iterator[Slab]:
     """Yield (first z, blended probabilities (n, y, x, classes)) covering ``image`` in order.
+
+    What is yielded is a view that the next step changes.
 
     Args:
         image: prepared input (z, y, x, c).
@@ -67,9 +70,9 @@ def slabs(image: NDArray[np.float32], network: Network, plan: Plan) -> Iterator[
         if high > low:
             yield low - crop[0].start, open_slab[low - z : high - z, crop[1], crop[2]]
         if not last:
-            kept = open_slab[final:]
-            open_slab = np.zeros_like(open_slab)
-            open_slab[: len(kept)] = kept
+            for row in range(window[0] - final):  # in place: a slab of many classes takes gigabytes
+                open_slab[row] = open_slab[row + final]
+            open_slab[window[0] - final :] = 0
 
 
 def segment_array(
@@ -102,20 +105,22 @@ def segment_array(
         end = first + len(slab)
         if keep is not None:
             keep(np.copy(slab))
-        if previous is not None:
-            # One slice of the slab before, so that interpolation crosses the seam.
-            slab, first = np.concatenate([previous, slab]), first - 1
-        last = end == image.shape[0]
-        stop = len(labels) if last else int(np.searchsorted(z_position, end - 1, side="right"))
-        _interpolate_argmax(
-            np.ascontiguousarray(slab),
-            z_position[done:stop] - first,
-            y_position,
-            x_position,
-            labels[done:stop],
-        )
-        done = stop
-        previous = slab[-1:]
+        # A few slices at a time: what they are copied to is small beside the slab.
+        for low in range(first, end, _SLICES_AT_ONCE):
+            part = slab[low - first :][:_SLICES_AT_ONCE]
+            high = low + len(part)
+            if previous is None:
+                part = np.ascontiguousarray(part)
+            else:
+                # One slice of the part before, so that interpolation crosses the seam.
+                part, low = np.concatenate([previous, part]), low - 1
+            last = high == image.shape[0]
+            stop = len(labels) if last else int(np.searchsorted(z_position, high - 1, side="right"))
+            _interpolate_argmax(
+                part, z_position[done:stop] - low, y_position, x_position, labels[done:stop]
+            )
+            done = stop
+            previous = np.copy(part[-1:])
         if progress is not None:
             progress(end / image.shape[0])
     return labels
