@@ -95,6 +95,9 @@ def load_latest(path: Path, model: Any, optimizer: Any) -> Progress:
             "%s is damaged or missing: going on from the one before it, of epoch %d.",
             path, progress.epoch,
         )  # fmt: skip
+        if isinstance(error, DamagedError):
+            # Else the next checkpoint would put it in the good one's place.
+            path.unlink(missing_ok=True)
         return progress
 
 

@@ -106,10 +106,21 @@ def test_the_checkpoint_before_takes_the_place_of_a_damaged_or_missing_one(tmp_p
     assert load_latest(path, *network).epoch == 3
     path.write_bytes(path.read_bytes()[:-9])
     assert load_latest(path, *network).epoch == 2
-    path.unlink()
+    assert not path.exists()
     assert load_latest(path, *network).epoch == 2
     with pytest.raises(DataError, match=r"there is no checkpoint .*last\.npz"):
         load_latest(path, *_network(5))
+
+
+def test_a_damaged_checkpoint_does_not_take_the_place_of_the_good_one(tmp_path: Path) -> None:
+    path, network = tmp_path / "last.npz", _network(4)
+    for epoch in (1, 2):
+        save_state(path, *network, Progress(epoch=epoch))
+    path.write_bytes(b"damaged")
+    assert load_latest(path, *network).epoch == 1
+    save_state(path, *network, Progress(epoch=2))
+    path.write_bytes(b"damaged again")
+    assert load_latest(path, *network).epoch == 1
 
 
 def test_a_best_figure_of_another_measure_is_forgotten(tmp_path: Path) -> None:
