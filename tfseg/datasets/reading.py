@@ -7,6 +7,7 @@ one mask a structure. Adapters give these functions the tables; the checks are m
 from __future__ import annotations
 
 import logging
+import os
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -23,6 +24,8 @@ from tfseg.io.segments import segments
 from tfseg.volume import Volume
 
 _log = logging.getLogger(__name__)
+
+_LONGEST_NAME = 255  # bytes, on nearly all disks
 
 
 def find(root: Path, pattern: str, *, least: int = 0, what: str = "files") -> list[Path]:
@@ -47,7 +50,12 @@ def present(path: Path) -> Path:
     """Return a listed file as it is spelled on disk, or ``path`` where there is none like it.
 
     The same letters may be composed or decomposed (macOS), and suffixes in capitals.
+
+    Raises:
+        DataError: a name longer than disks take.
     """
+    if max(len(os.fsencode(part)) for part in path.parts) > _LONGEST_NAME:
+        raise DataError(f"file names have at most {_LONGEST_NAME} bytes; got {str(path)!r:.80}.")
     if path.exists() or not path.parent.is_dir():
         return path
     alike = [other for other in path.parent.iterdir() if _spelling(other) == _spelling(path)]

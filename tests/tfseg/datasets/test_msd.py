@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -178,3 +179,11 @@ def test_real_strays_are_each_named(real_data: Path) -> None:
         ("hippocampus_010", "missing"),
         ("hippocampus_281", "missing"),
     }
+
+
+def test_bad_input_a_name_that_no_disk_takes(tmp_path):
+    entry = {"image": "./imagesTr/a.nii.gz", "label": "é" * 200}
+    document = {"modality": {"0": "CT"}, "labels": {"0": "background"}, "training": [entry]}
+    (tmp_path / "dataset.json").write_text(json.dumps(document))
+    with pytest.raises(DataError, match="file names have at most 255 bytes"):
+        open_dataset(tmp_path)
