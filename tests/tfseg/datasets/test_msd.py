@@ -183,7 +183,8 @@ def test_real_strays_are_each_named(real_data: Path) -> None:
 
 def test_bad_input_a_name_that_no_disk_takes(tmp_path):
     entry = {"image": "./imagesTr/a.nii.gz", "label": "é" * 200}
-    document = {"modality": {"0": "CT"}, "labels": {"0": "background"}, "training": [entry]}
+    labels = {"0": "background", "1": "liver"}
+    document = {"modality": {"0": "CT"}, "labels": labels, "training": [entry]}
     (tmp_path / "dataset.json").write_text(json.dumps(document))
     with pytest.raises(DataError, match="file names have at most 255 bytes"):
         open_dataset(tmp_path)
