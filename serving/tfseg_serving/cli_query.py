@@ -138,23 +138,29 @@ def query(
 ) -> None:
     """Send scans to a model server and write the label maps on the scans' own grids.
 
-    INPUT is a NIfTI, MHA, NRRD or picture file, a folder of those, or a DICOM folder. If the
-    model has the signature `segment`, raw intensities are sent and the server does the rest;
-    else patches are sent and this side does the rest, which needs --manifest. gRPC is much the
-    faster way for volumes.
+    INPUT is a NIfTI, MHA, NRRD or picture file, a folder of those, or a DICOM folder or zip. Of
+    several patients or series each is segmented that the model is for, and named by hashes of its
+    study and series; a table tells what was left out, and why.
+
+    If the model has the signature `segment`, raw intensities are sent and the server does the
+    rest; else patches are sent and this side does the rest, which needs --manifest. gRPC is much
+    the faster way for volumes.
 
     dicom-seg and rtstruct need a DICOM scan: the result refers to its slices and bears its
     patient's name, number and study, as DICOM requires to file it. The server sees voxels and
     their spacing only.
     """
     import os
+    from dataclasses import asdict
 
-    from tfseg.cli.console import note, print_json, share_bar
+    from tfseg.cli.console import note, print_json, print_left_out, share_bar
     from tfseg.errors import ConfigError, TfsegError
     from tfseg.files import check_outputs
     from tfseg.io import volume_suffix
     from tfseg.io.outputs import Output, report_of
+    from tfseg.io.scans import LeftOut, open_scans, refuse_nothing_written
     from tfseg.io.targets import label_targets
+    from tfseg.preprocess.likeness import UnlikeError
     from tfseg_serving.client import (
         Client,
         Retries,
@@ -172,7 +178,8 @@ def query(
         raise ConfigError(f"-o must be a folder, or a file of a known format; got {out}.")
     output = Output(format_name, seg_type, codes, report)
     output.check()
-    pairs = label_targets([str(path) for path in inputs], str(out), output.suffixes)
+    scans, left = click.get_current_context().with_resource(open_scans(inputs))
+    pairs = label_targets(scans, str(out), output.suffixes)
     targets = [target for _, target in pairs]
     if report:
         refuse_shared_reports(targets)
@@ -198,6 +205,9 @@ def query(
         with share_bar("Segmenting") as show:
             work = QueryWork(segmenter, output, about, len(pairs), show, manifest, anyway=anyway)
             for (scan, _), result in zip(pairs, in_order(work.one, pairs, jobs), strict=True):
+                if scan.is_part and isinstance(result, UnlikeError):
+                    left.append(LeftOut(scan.stem, result.reason))
+                    continue
                 if isinstance(result, TfsegError):
                     if len(pairs) == 1:
                         raise result
@@ -220,10 +230,14 @@ def query(
                 "signature": segmenter.way,
                 "written": written,
                 "failed": failed,
+                "left_out": [asdict(one) for one in left],
             }
         )
+    elif left:
+        print_left_out(left)
     if failed:
         raise TfsegError(f"{len(failed)} of {len(pairs)} scans could not be segmented.")
+    refuse_nothing_written(written, left)
 
 
 def _tls(ca: Path | None, cert: Path | None, key: Path | None) -> Tls | None:

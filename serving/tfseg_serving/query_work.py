@@ -12,9 +12,9 @@ import numpy as np
 
 from tfseg.artifact import Manifest
 from tfseg.errors import ConfigError, InputError, TfsegError
-from tfseg.io import is_picture, read_volume
 from tfseg.io.dicom_out.about import About
 from tfseg.io.outputs import Output, report_of, source_for, write_labels
+from tfseg.io.scans import Scan
 from tfseg.preprocess.likeness import check_likeness
 from tfseg.volume import Volume
 from tfseg_serving.client import Segmenter
@@ -48,16 +48,16 @@ class QueryWork:
         self._segmenter, self._output, self._about = segmenter, output, about
         self._scans, self._show = scans, show
         self._manifest, self._anyway = manifest, anyway
-        self._shares: dict[Path, float] = {}
+        self._shares: dict[Scan, float] = {}
         self._lock = threading.Lock()
 
-    def one(self, pair: tuple[Path, Path]) -> dict[str, Any] | TfsegError:
+    def one(self, pair: tuple[Scan, Path]) -> dict[str, Any] | TfsegError:
         """Return what is told of one scan, or why it failed; other scans go on either way."""
         scan, target = pair
         start = time.perf_counter()
         try:
             source = source_for(scan, self._output)
-            volume = read_volume(scan)
+            volume = scan.read()
             remarks = self._compare(scan, volume)
             labels = self._ask(scan, volume)
             told = volume if self._output.report else None
@@ -76,20 +76,25 @@ class QueryWork:
             "remarks": list(remarks),
         }
 
-    def _compare(self, scan: Path, volume: Volume) -> tuple[str, ...]:
+    def _compare(self, scan: Scan, volume: Volume) -> tuple[str, ...]:
         if self._manifest is None:
             return ()
         return check_likeness(
-            volume, scan, self._manifest, picture=is_picture(scan), anyway=self._anyway
+            volume,
+            str(scan),
+            self._manifest,
+            picture=scan.is_picture,
+            anyway=self._anyway,
+            part=scan.is_part,
         )
 
-    def _ask(self, scan: Path, volume: Volume) -> Volume:
+    def _ask(self, scan: Scan, volume: Volume) -> Volume:
         try:
             return self._segmenter(volume, lambda share: self._advance(scan, share))
         except InputError as error:
             raise type(error)(f"{scan}: {error}") from error
 
-    def _advance(self, scan: Path, share: float) -> None:
+    def _advance(self, scan: Scan, share: float) -> None:
         with self._lock:
             self._shares[scan] = share
             self._show(sum(self._shares.values()) / self._scans)

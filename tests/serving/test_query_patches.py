@@ -293,7 +293,7 @@ def test_bad_input_of_patches(serve, tmp_path: Path, capsys) -> None:
         (scan, ["--manifest", str(labels)], "that of the model served", "(1, 4, 8, 6, 2)"),
         (scan, ["--manifest", str(flat)], "that of the model served", "(1, 8, 6, 1)"),
         (scan, ["--manifest", str(failed)], "does not reproduce its network", "failed"),
-        (two, ["--manifest", str(folder)], "takes 1 channels; the scan has 2", "two.nii.gz"),
+        (two, ["--manifest", str(folder)], "takes 1 channels (MR); the image has 2", "two.nii.gz"),
         (holes, ["--manifest", str(folder)], "NaN or infinite", "holes.nii.gz"),
         (scan, ["--at-once", "0"], "1<=x<=64", "0"),
         (scan, ["--jobs", "99"], "1<=x<=64", "99"),

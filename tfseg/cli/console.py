@@ -103,3 +103,8 @@ def share_bar(what: str) -> Iterator[Callable[[float], None]]:
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(what, total=1.0)
         yield lambda share: bar.update(task, completed=share)
+
+
+def print_left_out(left: Sequence[Any]) -> None:
+    """Print a table of :class:`tfseg.io.scans.LeftOut` on stdout."""
+    print_table("Left out", ("series", "why"), [(one.series, one.reason) for one in left])

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from tfseg.inference.predictor import Predictor
     from tfseg.io.dicom_out.about import About
     from tfseg.io.outputs import Output
+    from tfseg.io.scans import Scan
     from tfseg.volume import Volume
 
 
@@ -62,7 +63,9 @@ def predict(
     """Segment scans with a run or an exported model.
 
     MODEL is a run folder or any exported artifact. INPUT is a file (NIfTI, MHA, NRRD, PNG, TIFF,
-    JPEG, GIF), a DICOM folder, or a folder of such files. Label maps have their scan's grid.
+    JPEG, GIF), a DICOM folder or zip, or a folder of such files. Label maps have their scan's grid.
+    Of a DICOM folder of several patients or series each is segmented that the model is for, and
+    named by hashes of its study and series; a table tells what was left out, and why.
 
     dicom-seg and rtstruct need a DICOM scan: the result refers to its slices and bears its
     patient's name, number and study, as DICOM requires to file it. No other format names the
@@ -71,18 +74,23 @@ def predict(
     The run of a detector also writes its objects one by one: <name>_instances.nii.gz, the number
     of each voxel's object, and <name>_instances.json, label, score and box of each.
     """
-    from tfseg.cli.console import heard, note, print_json
+    from dataclasses import asdict
+
+    from tfseg.cli.console import heard, note, print_json, print_left_out
     from tfseg.errors import ConfigError, TfsegError
     from tfseg.files import check_outputs
     from tfseg.inference.predictor import Predictor
     from tfseg.io.dicom_out.about import About
     from tfseg.io.outputs import Output, report_of
+    from tfseg.io.scans import LeftOut, open_scans, refuse_nothing_written
     from tfseg.io.targets import label_targets
+    from tfseg.preprocess.likeness import UnlikeError
 
     form = Output(format_name, seg_type, codes, report)
     form.check()
     concepts = form.concepts()
-    pairs = label_targets(inputs, output, form.suffixes)
+    scans, left = click.get_current_context().with_resource(open_scans(inputs))
+    pairs = label_targets(scans, output, form.suffixes)
     targets = [target for _, target in pairs]
     if report and set(targets) & {report_of(target) for target in targets}:
         raise ConfigError("a report would replace another scan's result. Rename the scan.")
@@ -112,9 +120,13 @@ def predict(
             if report:
                 more["report"] = str(report_of(target))
         except TfsegError as error:
+            if scan.is_part and isinstance(error, UnlikeError):
+                left.append(LeftOut(scan.stem, error.reason))
+                continue
             if len(pairs) == 1:
                 raise
-            note(f"tfseg: {scan}: {error}")
+            text = str(error)
+            note(f"tfseg: {text if str(scan) in text else f'{scan}: {text}'}")
             failed.append(str(scan))
             continue
         seconds = time.monotonic() - started
@@ -132,9 +144,19 @@ def predict(
             }
         )
     if as_json:
-        print_json({"model": model, "written": written, "failed": failed})
+        print_json(
+            {
+                "model": model,
+                "written": written,
+                "failed": failed,
+                "left_out": [asdict(one) for one in left],
+            }
+        )
+    elif left:
+        print_left_out(left)
     if failed:
         raise TfsegError(f"{len(failed)} of {len(pairs)} scans could not be segmented.")
+    refuse_nothing_written(written, left)
 
 
 def _refuse_shared_names(targets: list[Path], what: str, suffix: str) -> None:
@@ -158,7 +180,7 @@ def _beside(target: Path, suffix: str) -> Path:
 
 
 def _write_instances(
-    predictor: Predictor, scan: Path, volume: Volume, target: Path
+    predictor: Predictor, scan: Scan, volume: Volume, target: Path
 ) -> dict[str, object]:
     """Write a detector's objects beside the label map; return what JSON tells of them."""
     from tfseg.files import write_json
@@ -173,7 +195,7 @@ def _write_instances(
 
 def _segment(
     predictor: Predictor,
-    scan: Path,
+    scan: Scan,
     target: Path,
     form: Output,
     about: About,
@@ -198,14 +220,18 @@ def _segment(
 
     from tfseg.cli.console import share_bar
     from tfseg.files import atomic_path
-    from tfseg.io import is_picture, read_volume
     from tfseg.io.outputs import source_for, write_labels
     from tfseg.preprocess.likeness import check_likeness
 
     source = source_for(scan, form)
-    volume = read_volume(scan)
+    volume = scan.read()
     remarks = check_likeness(
-        volume, scan, predictor.manifest, picture=is_picture(scan), anyway=anyway
+        volume,
+        str(scan),
+        predictor.manifest,
+        picture=scan.is_picture,
+        anyway=anyway,
+        part=scan.is_part,
     )
     with share_bar(scan.name) as advance:
         if keep or form.needs_probabilities:

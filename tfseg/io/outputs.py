@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tfseg.io.dicom_out.about import About
     from tfseg.io.dicom_out.codes import Concept
     from tfseg.io.dicom_out.sources import Source
+    from tfseg.io.scans import Scan
 
 # Format -> suffixes of its files, the first for those in a folder.
 FORMATS: Mapping[str, tuple[str, ...]] = {
@@ -98,7 +99,7 @@ class Output:
         return read_codes(self.codes) if self.codes is not None else {}
 
 
-def source_for(scan: Path, output: Output) -> Source | None:
+def source_for(scan: Scan, output: Output) -> Source | None:
     """Return what a result in DICOM refers to; ``None`` for the other formats.
 
     Called before the work, so that a scan that cannot be referred to costs none.
@@ -108,10 +109,8 @@ def source_for(scan: Path, output: Output) -> Source | None:
     """
     if output.format_name not in _DICOM:
         return None
-    from tfseg.io.dicom_out.sources import read_source
-
     try:
-        return read_source(scan)
+        return scan.source()
     except DataError as error:
         raise DataError(
             f"--format {output.format_name} refers to the DICOM series of the scan: {error}"

@@ -5,32 +5,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from tfseg.errors import ConfigError, DataError
-from tfseg.io import volume_stem, volume_suffix
+from tfseg.errors import ConfigError
+from tfseg.io import volume_suffix
+from tfseg.io.scans import Scan, suffix_for
 
-_PICTURES = (
-    ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".gif", ".bmp", ".ppm", ".pgm", ".ppm.gz", ".pgm.gz",
-)  # fmt: skip
-_VOLUMES = (".nii", ".nii.gz", ".mha", ".mhd", ".nrrd", ".nhdr", ".hdr")
 _OUTPUTS = (".nii.gz", ".nii", ".mha", ".nrrd", ".png")
 
 
 def label_targets(
-    inputs: Sequence[str], output: str, suffixes: tuple[str, ...] = ()
-) -> list[tuple[Path, Path]]:
+    scans: Sequence[Scan], output: str, suffixes: tuple[str, ...] = ()
+) -> list[tuple[Scan, Path]]:
     """Pair every scan with the label map to write for it.
 
-    An input is a file, a folder of volume files (all of them are meant), or a DICOM folder. One
-    scan may have an output file; otherwise the output is a folder and each label map takes its
+    One scan may have an output file; otherwise the output is a folder and each label map takes its
     scan's name and the first of ``suffixes`` (default: ``.png`` for pictures and ``.nii.gz`` for
     all else). Files of DICOM, ``.dcm``, are there for formats that say so in ``suffixes``.
 
     Raises:
-        DataError: an input that does not exist.
         ConfigError: several scans for one output file, two of the same name, an output that
             would replace a scan, or a file of a format that is not written.
     """
-    scans = [scan for given in inputs for scan in _scans(Path(given))]
     target = Path(output)
     if volume_suffix(target) in (*_OUTPUTS, *suffixes) and not target.is_dir():
         if len(scans) != 1:
@@ -50,10 +44,10 @@ def label_targets(
             f"{'' if suffixes else ', or a --format that writes DICOM'}."
         )
     pairs = [
-        (scan, target / (volume_stem(scan) + (suffixes[0] if suffixes else _suffix(scan))))
+        (scan, target / (scan.stem + (suffixes[0] if suffixes else suffix_for(scan))))
         for scan in scans
     ]
-    names: dict[Path, Path] = {}
+    names: dict[Path, Scan] = {}
     for scan, path in pairs:
         if path in names:
             raise ConfigError(
@@ -64,28 +58,11 @@ def label_targets(
     return _spare_the_scans(pairs)
 
 
-def _spare_the_scans(pairs: list[tuple[Path, Path]]) -> list[tuple[Path, Path]]:
-    scans = {scan.resolve() for scan, _ in pairs}
+def _spare_the_scans(pairs: list[tuple[Scan, Path]]) -> list[tuple[Scan, Path]]:
+    scans = {scan.path.resolve() for scan, _ in pairs}
     for scan, path in pairs:
         if path.resolve() in scans:
             raise ConfigError(
                 f"the label map of {scan} would replace the scan {path}. Name another output."
             )
     return pairs
-
-
-def _scans(given: Path) -> list[Path]:
-    if not given.exists():
-        raise DataError(f"{given}: there is no such file or folder. Check the path.")
-    if given.is_dir():
-        files = sorted(
-            child
-            for child in given.iterdir()
-            if volume_suffix(child) in (*_VOLUMES, *_PICTURES) and not child.name.startswith(".")
-        )
-        return files or [given]
-    return [given]
-
-
-def _suffix(scan: Path) -> str:
-    return ".png" if volume_suffix(scan) in _PICTURES else ".nii.gz"

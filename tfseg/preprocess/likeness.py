@@ -22,6 +22,7 @@ from tfseg.artifact import Manifest
 from tfseg.errors import DataError
 from tfseg.fingerprint import PERCENTS, ChannelValues, ImageFingerprint, Span
 from tfseg.plan import Channel, ClipZScore, Plan, Scale, Window
+from tfseg.preprocess.normalise import other_channels
 from tfseg.volume import Volume
 
 # Times smaller or larger than any training image: along every axis, along one. A scan of few slices
@@ -50,6 +51,14 @@ _NAMES = (
     ("CR", re.compile(r"cr|dx|xr|x[- ]?rays?|radiograph", re.IGNORECASE)),
     ("MG", re.compile(r"mg|mammogra.*", re.IGNORECASE)),
 )
+
+
+class UnlikeError(DataError):
+    """A scan is plainly not what a network was trained on; ``reason`` says why, without it."""
+
+    def __init__(self, message: str, reason: str) -> None:
+        self.reason = reason
+        super().__init__(message)
 
 
 @dataclass(frozen=True)
@@ -135,6 +144,7 @@ def check_likeness(
     *,
     picture: bool,
     anyway: bool = False,
+    part: bool = False,
 ) -> tuple[str, ...]:
     """Refuse an image that is plainly of another kind than a model's training images.
 
@@ -144,24 +154,31 @@ def check_likeness(
         manifest: of the model.
         picture: the file is of a format without millimetres.
         anyway: plain differences are remarked like the others.
+        part: it is one of several volumes of a folder, where single slices are localizers: a
+            network of rank 3 is not for them unless it was trained on such.
 
     Returns:
         Remarks on what is unusual, each a clause that a result may carry.
 
     Raises:
-        DataError: it is plainly of another kind.
+        UnlikeError: it is plainly of another kind, or has another number of channels.
     """
-    plan = manifest.plan
+    plan, known = manifest.plan, manifest.fingerprint
     if volume.channels != len(plan.channels):
-        return ()  # which preparing it refuses, whatever it looks like
+        reason = other_channels(volume.channels, plan.channels)
+        raise UnlikeError(f"{scan}: {reason}", reason)
     look = look_at(volume.canonical()[0], picture=picture)
-    plain = list(_plain(look, plan, manifest.fingerprint))
+    plain = list(_plain(look, plan, known))
+    if part and plan.dims == 3 and look.shape[0] == 1 and (known is None or known.slices[0] > 1):
+        plain.append("it is a single slice, the network takes volumes")
     if plain and not anyway:
-        raise DataError(
+        reason = "; ".join(plain)
+        raise UnlikeError(
             f"{scan} is plainly another kind of image than {manifest.model} was trained on: "
-            f"{'; '.join(plain)}. Use a model of such images, or give --anyway."
+            f"{reason}. Use a model of such images, or give --anyway.",
+            reason,
         )
-    unusual = [] if manifest.fingerprint is None else _unusual(look, plan, manifest.fingerprint)
+    unusual = [] if known is None else _unusual(look, plan, known)
     return (*(f"segmented anyway: {text}" for text in plain), *unusual)
 
 

@@ -32,16 +32,21 @@ def normalise(array: NDArray[Any], channels: Sequence[Channel]) -> NDArray[np.fl
         DataError: the number of channels is not the plan's.
     """
     if array.shape[-1] != len(channels):
-        raise DataError(
-            f"the model takes {len(channels)} channels "
-            f"({', '.join(channel.name for channel in channels)}); the image has "
-            f"{array.shape[-1]}. Give an image with the channels the model was trained on."
-        )
+        raise DataError(other_channels(array.shape[-1], channels))
     result = np.empty(array.shape, np.float32)
     for index, channel in enumerate(channels):
         values = apply_steps(array[..., index].astype(np.float32), channel.steps)
         result[..., index] = scaling_of(channel.normalisation, values).apply(values)
     return result
+
+
+def other_channels(count: int, channels: Sequence[Channel]) -> str:
+    """Return the message for an image of ``count`` channels where others are asked for."""
+    return (
+        f"the model takes {len(channels)} channels "
+        f"({', '.join(channel.name for channel in channels)}); the image has {count}. "
+        "Give an image with the channels the model was trained on."
+    )
 
 
 @dataclass(frozen=True)

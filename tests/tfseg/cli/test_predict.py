@@ -111,12 +111,12 @@ def test_a_folder_with_probabilities_as_json(model, tmp_path, capsys):
 
 
 def test_probabilities_take_one_read_and_one_pass(model, tmp_path, monkeypatch):
-    from tfseg import io
     from tfseg.inference.backends.keras_run import KerasBackend
+    from tfseg.io import scans
 
     reads, windows = [], []
-    read, call = io.read_volume, KerasBackend.__call__
-    monkeypatch.setattr(io, "read_volume", lambda path: reads.append(path) or read(path))
+    read, call = scans.read_volume, KerasBackend.__call__
+    monkeypatch.setattr(scans, "read_volume", lambda path: reads.append(path) or read(path))
     monkeypatch.setattr(
         KerasBackend, "__call__", lambda self, batch: windows.append(0) or call(self, batch)
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +63,80 @@ def scan(tmp_path):
     voxels = np.random.default_rng(0).integers(-100, 250, (5, 9, 10)).astype(np.int16)
     write_ct_series(Volume.from_geometry(voxels, (3, 0.8, 0.8), (1, 2, 3)), tmp_path / "ct", "a")
     return tmp_path / "ct"
+
+
+def change(folder, **elements):
+    for path in folder.iterdir():
+        dataset = pydicom.dcmread(path)
+        for keyword, value in elements.items():
+            setattr(dataset, keyword, value)
+        dataset.save_as(path)
+
+
+@pytest.fixture
+def archive(tmp_path):
+    """Two patients' CT, an MR and a localizer below one folder."""
+    rng = np.random.default_rng(0)
+    for name, slices in (("DOE^JOHN", 5), ("ROE^JANE", 4), ("mr", 5), ("scout", 1)):
+        voxels = rng.integers(-100, 250, (slices, 9, 10)).astype(np.int16)
+        volume = Volume.from_geometry(voxels, (3, 0.8, 0.8), (1, 2, 3))
+        write_ct_series(volume, tmp_path / "all" / name, name)
+    change(tmp_path / "all/mr", Modality="MR")
+    return tmp_path / "all"
+
+
+def test_each_series_that_fits_is_segmented(archive, tmp_path, capsys):
+    assert predict(archive, "-o", tmp_path / "out", "--json") == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["failed"] == []
+    for entry in document["written"]:
+        name = Path(entry["output"]).name
+        assert re.fullmatch(r"[0-9a-f]{8}_CT-\d+-[0-9a-f]{8}\.nii\.gz", name)
+        assert entry["volumes_ml"]["liver"] > 0
+    shapes = {read_volume(path).shape for path in (tmp_path / "out").iterdir()}
+    assert shapes == {(5, 9, 10), (4, 9, 10)}
+    assert len(document["written"]) == 2
+    left = sorted(document["left_out"], key=lambda entry: entry["reason"])
+    assert [entry["reason"] for entry in left] == [
+        "it is MR, the training images are CT",
+        "it is a single slice, the network takes volumes",
+    ]
+    assert re.fullmatch(r"[0-9a-f]{8}_MR-\d+-[0-9a-f]{8}", left[0]["series"])
+    assert "DOE" not in json.dumps([left, [Path(e["output"]).name for e in document["written"]]])
+
+
+def test_what_was_left_out_is_told_in_a_table(archive, tmp_path, capsys):
+    assert predict(archive, "-o", tmp_path / "out", "--format", "dicom-seg") == 0
+    table = " ".join(capsys.readouterr().out.split())
+    assert "Left out" in table
+    assert "_MR-1-" in table
+    assert len(list((tmp_path / "out").glob("*_CT-*.dcm"))) == 2
+    # A zip of them is the same.
+    shutil.make_archive(str(tmp_path / "zip"), "zip", archive)
+    assert predict(tmp_path / "zip.zip", "-o", tmp_path / "again") == 0
+    assert len(list((tmp_path / "again").glob("*_CT-*.nii.gz"))) == 2
+
+
+def test_dicom_beside_other_files_is_told(archive, tmp_path, capsys):
+    (tmp_path / "mixed").mkdir()
+    shutil.copy(next((archive / "DOE^JOHN").iterdir()), tmp_path / "mixed" / "slice")
+    volume = Volume.from_geometry(np.zeros((4, 4, 4), np.float32))
+    write_volume(volume, tmp_path / "mixed" / "a.nii.gz")
+    assert predict(tmp_path / "mixed", "-o", tmp_path / "out", "--json") == 0
+    document = json.loads(capsys.readouterr().out)
+    assert [entry["series"] for entry in document["left_out"]] == ["slice"]
+    assert "DICOM beside volume files" in document["left_out"][0]["reason"]
+    assert len(document["written"]) == 1
+
+
+def test_bad_input_several_series(archive, tmp_path, capsys):
+    assert predict(archive, "-o", tmp_path / "one.nii.gz") == 2
+    assert "one output file takes one scan; 4 were given" in capsys.readouterr().err
+    for name in ("DOE^JOHN", "ROE^JANE"):
+        change(archive / name, Modality="MR")
+    assert predict(archive, "-o", tmp_path / "out") == 2
+    assert "none of 4 series was segmented; the last, " in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def predict(*arguments):

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tfseg.errors import ConfigError, DataError
+from tfseg.io.scans import open_scans
 from tfseg.io.targets import label_targets
 
 
@@ -19,7 +20,12 @@ def scans(tmp_path, monkeypatch):
 
 
 def pairs(inputs, output):
-    return [(scan.as_posix(), target.as_posix()) for scan, target in label_targets(inputs, output)]
+    return [(str(scan), target.as_posix()) for scan, target in targets(inputs, output)]
+
+
+def targets(inputs, output, *suffixes):
+    with open_scans(inputs) as (found, _):
+        return label_targets(found, output, *suffixes)
 
 
 @pytest.mark.parametrize("output", ["seg.nii.gz", "deep/seg.nii", "seg.mha", "seg.nrrd", "seg.png"])
@@ -38,11 +44,11 @@ def test_a_folder_means_its_volumes_by_name(scans):
 
 
 def test_a_format_decides_the_suffix(scans):
-    made = label_targets(["in"], "out", (".nii.gz", ".nii"))
+    made = targets(["in"], "out", (".nii.gz", ".nii"))
     assert [target.name for _, target in made] == ["a.nii.gz", "b.nii.gz", "eye.nii.gz"]
-    assert label_targets(["in/eye.png"], "seg.nii", (".nii.gz", ".nii"))
+    assert targets(["in/eye.png"], "seg.nii", (".nii.gz", ".nii"))
     with pytest.raises(ConfigError, match=r"must end in \.nii\.gz or \.nii; got seg\.png"):
-        label_targets(["in/eye.png"], "seg.png", (".nii.gz", ".nii"))
+        targets(["in/eye.png"], "seg.png", (".nii.gz", ".nii"))
 
 
 def test_a_folder_without_volume_files_is_a_dicom_folder(scans):
@@ -78,4 +84,4 @@ def test_an_existing_folder_may_have_any_name(scans):
 )
 def test_other_requests_are_refused(scans, inputs, output, kind, message):
     with pytest.raises(kind, match=message):
-        label_targets(inputs, output)
+        targets(inputs, output)

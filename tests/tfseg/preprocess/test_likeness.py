@@ -114,9 +114,20 @@ def test_without_a_fingerprint_the_modality_alone_is_compared() -> None:
         check_likeness(image(-900, 900, modality="MR"), "a", old, picture=False)
 
 
-def test_the_number_of_channels_is_left_to_the_plan() -> None:
+@pytest.mark.parametrize("anyway", [False, True])
+def test_another_number_of_channels_is_always_refused(anyway: bool) -> None:
     two = Volume.from_geometry(np.zeros((4, 4, 4, 2), np.float32), modality="MR")
-    assert check_likeness(two, "a", CT, picture=False) == ()
+    with pytest.raises(DataError, match=r"a: the model takes 1 channels \(CT\); the image has 2"):
+        check_likeness(two, "a", CT, picture=False, anyway=anyway)
+
+
+def test_a_single_slice_beside_other_series_is_no_volume() -> None:
+    slice_of = image(-1000, 1500, (1, 40, 40))
+    for manifest in (CT, CT.model_copy(update={"fingerprint": None})):
+        with pytest.raises(DataError, match="it is a single slice, the network takes volumes"):
+            check_likeness(slice_of, "a", manifest, picture=False, part=True)
+    assert not check_likeness(image(-1000, 1500), "a", CT, picture=False, part=True)
+    assert not check_likeness(slice_of, "a", SLICES, picture=False, part=True)
 
 
 @pytest.mark.parametrize(

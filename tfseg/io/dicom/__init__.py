@@ -37,6 +37,7 @@ __all__ = [
     "load",
     "opened",
     "read",
+    "read_stack",
     "scan_tree",
     "split",
     "the_volume",
@@ -124,16 +125,29 @@ def read(path: str | os.PathLike[str], series_uid: str | None = None) -> Volume:
     path = Path(path)
     with the_volume(path, series_uid) as (stack, left_out, tree):
         try:
-            loaded = load(stack)
+            volume = read_stack(path, stack)
         except DataError as error:
-            raise DataError(f"{path}: {error}{_damaged_text(tree)}") from error
+            raise DataError(f"{error}{_damaged_text(tree)}") from error
         for other in left_out:
             _log.warning("%s: left out: %s", path, other.refusal)
-        for said in loaded.cautions:
-            _log.warning("%s: %s: %s", path, stack.name, said)
         for broken in tree.unreadable:
             _log.warning("%s: skipped damaged file %s: %s", path, broken.path, broken.reason)
-        return loaded.volume
+        return volume
+
+
+def read_stack(path: Path, stack: Stack) -> Volume:
+    """Read one volume of those at ``path``. What was corrected is logged as warnings.
+
+    Raises:
+        DataError: see :func:`load`.
+    """
+    try:
+        loaded = load(stack)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+    for said in loaded.cautions:
+        _log.warning("%s: %s: %s", path, stack.name, said)
+    return loaded.volume
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from tfseg.errors import DataError
 from tfseg.files import atomic_path, check_folder, write_json
 from tfseg.io import nifti
 from tfseg.io.dicom import Stack, Tree, load, opened, scan_tree, split
-from tfseg.io.dicom.privacy import private_words
+from tfseg.io.dicom.privacy import Private, private_words
 from tfseg.io.dicom.sidecar import sidecar
 
 MANIFEST = "manifest.json"
@@ -138,10 +138,7 @@ def _convert(
     orientation: str | None,
     identify: bool,
 ) -> dict[str, Any]:
-    private = private_words(stack.frames[0].header.path)
-    # Other slices of the volume may have a description of their own.
-    typed = {frame.header.description for frame in stack.frames} - {""}
-    private = replace(private, typed=tuple(sorted({*private.typed, *typed}, key=len)[::-1]))
+    private = private_of(stack)
     shown = str if identify else private.clean
     entry: dict[str, Any] = {
         "id": stack.series.identity,
@@ -184,12 +181,29 @@ def _convert(
     }
 
 
-def _file_name(stack: Stack, label: str, names: set[str]) -> str:
+def private_of(stack: Stack) -> Private:
+    """Return the words of a volume's headers that must not be written.
+
+    Raises:
+        DataError: a header is damaged.
+    """
+    private = private_words(stack.frames[0].header.path)
+    # Other slices of the volume may have a description of their own.
+    typed = {frame.header.description for frame in stack.frames} - {""}
+    return replace(private, typed=tuple(sorted({*private.typed, *typed}, key=len)[::-1]))
+
+
+def stem_of(stack: Stack, label: str) -> str:
+    """Return what a volume's files are called: ``<modality>-<number>-<id>[-<label>]``."""
     # What a header says may hold anything: letters and digits alone become a file name.
     modality = re.sub(r"[^A-Za-z0-9]", "", stack.series.modality)[:16] or "OT"
     label = re.sub(r"[^A-Za-z0-9.]+", "-", label).strip("-.")[:_LABEL_CHARACTERS]
     stem = f"{modality}-{stack.series.number}-{stack.series.identity}"
-    stem = f"{stem}-{label}" if label else stem
+    return f"{stem}-{label}" if label else stem
+
+
+def _file_name(stack: Stack, label: str, names: set[str]) -> str:
+    stem = stem_of(stack, label)
     name, count = f"{stem}.nii.gz", 1
     while name.lower() in names:
         count += 1

@@ -28,6 +28,8 @@ from tfseg.volume import Volume
 if TYPE_CHECKING:
     from pydicom import Dataset
 
+    from tfseg.io.dicom.stack import Stack
+
 # Without these nothing can be referred to (PS3.3 C.12.1, C.7.2, C.7.3: type 1).
 _IDENTIFIERS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID")
 
@@ -123,14 +125,19 @@ def read_source(path: str | os.PathLike[str]) -> Source:
     """
     path = Path(path)
     with the_volume(path) as (stack, _, _):
-        try:
-            placed = place(stack.frames, f"series {stack.name}")
-        except DataError as error:
-            raise DataError(f"{path}: {error}") from error
-        headers: dict[Path, Dataset] = {}
-        for frame in placed.frames:
-            if frame.header.path not in headers:
-                headers[frame.header.path] = _header(path, frame)
+        return source_of(path, stack)
+
+
+def source_of(path: Path, stack: Stack) -> Source:
+    """Return the slices of one volume of several at ``path``; see :func:`read_source`."""
+    try:
+        placed = place(stack.frames, f"series {stack.name}")
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+    headers: dict[Path, Dataset] = {}
+    for frame in placed.frames:
+        if frame.header.path not in headers:
+            headers[frame.header.path] = _header(path, frame)
     uids = {str(header.SOPInstanceUID) for header in headers.values()}
     if len(uids) < len(headers):
         raise DataError(
