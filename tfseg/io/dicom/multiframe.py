@@ -53,7 +53,7 @@ def _grouped(header: Header, dataset: Any) -> tuple[Frame, ...]:
     if groups is None or len(groups) != header.frames:
         raise DataError(
             f"{header.name}: each of the {header.frames} frames needs a functional group; there "
-            f"are {0 if groups is None else len(groups)}. Copy the file again."
+            f"are {0 if groups is None else len(groups)}. Export the series again."
         )
     pointers = [
         keyword_for_tag(item.get("DimensionIndexPointer") or 0)

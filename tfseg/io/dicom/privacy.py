@@ -79,7 +79,7 @@ def private_words(path: Path) -> Private:
             )
             return private_words_of(header)
     except damage() as error:
-        raise DataError(f"the header of {path.name} is damaged. Copy the file again.") from error
+        raise DataError("the header of its first file is damaged. Copy the files again.") from error
 
 
 def private_words_of(header: Any) -> Private:

@@ -88,7 +88,7 @@ def sidecar(path: Path, frame: int = 0, *, identify: bool = False) -> dict[str, 
             header = pydicom.dcmread(for_pydicom(path), stop_before_pixels=True, force=True)
             return dict(_told(header, frame, identify=identify))
     except damage() as error:
-        raise DataError(f"the header of {path.name} is damaged. Copy the file again.") from error
+        raise DataError("the header of its first file is damaged. Copy the files again.") from error
 
 
 def _told(header: Dataset, frame: int, *, identify: bool) -> Iterator[tuple[str, Any]]:
