@@ -14,12 +14,13 @@ from __future__ import annotations
 import logging
 import sys
 import tempfile
+from contextlib import suppress
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from harness import Reader, Source, check, damaged, main, one_bit, real_data
+from harness import Reader, Source, damaged, main, one_bit, real_data
 
 if TYPE_CHECKING:
     from tfseg.volume import Volume
@@ -113,11 +114,9 @@ def read_images(path: Path) -> None:
     volumes = 0
     for series in dicom.scan_tree(path).series:
         for stack in dicom.split(series):
-            try:
+            with suppress(TfsegError):
                 dicom.load(stack)
                 volumes += 1
-            except TfsegError as error:
-                check(error)
     if not volumes:
         raise DataError("no volume")
 

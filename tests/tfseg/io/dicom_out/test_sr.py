@@ -20,6 +20,7 @@ from tfseg.io.dicom_out.seg import write_seg
 from tfseg.io.dicom_out.sources import read_source
 from tfseg.io.dicom_out.sr import measured, write_report
 from tfseg.io.outputs import Output, source_for, write_labels
+from tfseg.io.scans import Scan
 from tfseg.volume import Volume
 
 
@@ -124,7 +125,7 @@ def test_remarks_of_a_prediction_reach_its_objects(write_scan, tmp_path, about):
     labels = read_volume(folder).with_array(np.ones((5, 7, 9), np.uint8))
     output = Output("dicom-seg", report=True)
     said = ("segmented anyway: MR for CT", "few slices")
-    source = source_for(folder, output)
+    source = source_for(Scan(folder, "scan"), output)
     files = write_labels(labels, tmp_path / "o.dcm", output, about, source, remarks=said)
     seg, report = (pydicom.dcmread(file) for file in files)
     assert seg.ImageComments == "segmented anyway: MR for CT; few slices"
