@@ -7,7 +7,7 @@ A program declares its readers and calls :func:`main`::
         sys.exit(main(__doc__, READERS))
 
 It takes ``[--reader NAME] [--inputs N] [--seed N] [--seconds S] [--keep FOLDER]`` and exits with
-1 when a reading ended in anything but an answer or a TfsegError, which is one line, took longer than
+1 when a reading ended in anything but an answer or a one-line TfsegError, took longer than
 20 s, needed more memory than four times what the file declares (and more than 200 MB), or when
 an answer was given although the reader's oracle calls the file damaged. The first damaged file
 of each kind of failure is kept in ``--keep``.
