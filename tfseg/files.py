@@ -18,7 +18,7 @@ from tfseg import strict_json
 from tfseg.errors import ConfigError, DataError, TfsegError
 
 _PREFIX, _SUFFIX = ".tfseg-", ".partial"
-_DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS}
+_DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EFBIG, errno.EIO}
 _LONGEST_NAME = 200  # bytes; file systems end at 255, and suffixes follow
 _MOST_WRITERS = 100  # at once, of one folder
 _LARGEST_JSON = 1 << 28  # bytes

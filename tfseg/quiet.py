@@ -86,7 +86,7 @@ def stderr_held(*, show_on_error: bool = True) -> Iterator[Callable[[], str]]:
         os.dup2(held.fileno(), 2)
         try:
             yield lambda: os.pread(held.fileno(), _MOST_HELD, 0).decode(errors="replace")
-        except BaseException:
+        except Exception:  # not where the user interrupted
             if show_on_error:
                 held.seek(0)
                 os.write(shown, held.read())

@@ -75,13 +75,20 @@ def test_rescaling_beyond_float32_is_refused(write_series, slope, intercept) -> 
 
 def test_unsigned_12_bit_values_and_monochrome1(write_series: Write) -> None:
     stored = (ARRAY.astype(np.int32) + 1000).astype(np.uint16)
-    kind = {"BitsStored": 12, "HighBit": 11, "PhotometricInterpretation": "MONOCHROME1"}
+    kind = {
+        "Modality": "MR",
+        "BitsStored": 12,
+        "HighBit": 11,
+        "PhotometricInterpretation": "MONOCHROME1",
+    }
     volume = read_volume(write_series(stored, **kind)[0].parent)
     assert np.array_equal(volume.array, 4095 - stored)
 
 
 def test_signed_monochrome1_mirrors_its_range(write_series: Write) -> None:
-    volume = read_volume(write_series(ARRAY, PhotometricInterpretation="MONOCHROME1")[0].parent)
+    volume = read_volume(
+        write_series(ARRAY, Modality="MR", PhotometricInterpretation="MONOCHROME1")[0].parent
+    )
     assert np.array_equal(volume.array, -1 - ARRAY)
 
 

@@ -242,3 +242,34 @@ def test_chinese_by_its_escape_sequence(write_series: Write) -> None:
     paths[0].write_bytes(paths[0].read_bytes().replace(filler, raw))
     (series,) = dicom.scan_tree(paths[0]).series
     assert series.description == "腹部"
+
+
+@pytest.mark.parametrize("modality", ["CT", "MR"])
+def test_quantities_are_not_mirrored_and_brightness_is(write_series: Write, modality: str) -> None:
+    """CT is in HU where nothing else is said (PS3.3 C.8.2.1.1.2), also shown as MONOCHROME1."""
+    folder = write_series(
+        ARRAY, Modality=modality, RescaleIntercept=-1024, PhotometricInterpretation="MONOCHROME1"
+    )[0].parent
+    expected = ARRAY if modality == "CT" else 65535 - ARRAY
+    np.testing.assert_array_equal(read(folder).volume.array, expected.astype(np.int32) - 1024)
+
+
+def test_one_slice_the_other_way_round(write_series: Write) -> None:
+    folder = write_series(
+        ARRAY,
+        Modality="MR",
+        each=lambda index: {"PhotometricInterpretation": f"MONOCHROME{1 + (index != 1)}"},
+    )[0].parent
+    with pytest.raises(DataError, match="image 99 has MONOCHROME1, most have MONOCHROME2"):
+        read(folder)
+
+
+def test_bytes_behind_the_pixels(write_series: Write) -> None:
+    paths = write_series(ARRAY, each=lambda index: {"PixelData": ARRAY[index].tobytes() + bytes(6)})
+    loaded = read(paths[0].parent)
+    np.testing.assert_array_equal(loaded.volume.array, ARRAY)
+    assert "6 bytes follow the pixels: left out" in loaded.cautions
+    dataset = slice_dataset(ARRAY[0], (0, 0, 0), PixelData=ARRAY[:2].tobytes())
+    dataset.save_as(paths[0], enforce_file_format=True)
+    with pytest.raises(DataError, match=r"the pixel data has 120 bytes, and Rows, .* 60 less"):
+        read_header(paths[0])

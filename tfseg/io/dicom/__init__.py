@@ -21,7 +21,7 @@ from tfseg.io.dicom.grid import place
 from tfseg.io.dicom.headers import Series, Tree, scan_tree
 from tfseg.io.dicom.pixels import decode
 from tfseg.io.dicom.regular import regularise
-from tfseg.io.dicom.scales import check_scales, unit_of
+from tfseg.io.dicom.scales import check_scales
 from tfseg.io.dicom.sources import opened
 from tfseg.io.dicom.split import split
 from tfseg.io.dicom.stack import Stack
@@ -92,7 +92,7 @@ def load(stack: Stack, *, allow_gaps: bool = False, suv: bool = True) -> Loaded:
     header = frames[0].header
     scales = check_scales(frames, what)
     said, cautions = (*said, *scales), (*cautions, *scales)
-    unit = unit_of(frames[0])
+    unit = frames[0].named_unit
     if stack.series.modality == "PT" and suv:
         activity = uptake(frames)
         frames, unit, said = activity.frames, activity.unit, (*said, activity.decision)

@@ -149,14 +149,26 @@ class Frame:
         return all(abs(number) <= FURTHEST_MM for number in numbers)  # NaN is not
 
     @property
+    def named_unit(self) -> str:
+        """The unit that values are in, or an empty string; CT with a rescale is in HU.
+
+        PS3.3 C.8.2.1.1.2: unless RescaleType says otherwise.
+        """
+        header = self.header
+        if self.unit == UNSPECIFIED:
+            return ""
+        if self.unit or header.modality != "CT" or header.has_groups or header.is_capture:
+            return self.unit
+        return "HU" if header.has_lut or self.scale != "none" else ""
+
+    @property
     def inverted(self) -> bool:
         """Whether values are to be mirrored, so that more is brighter.
 
         MONOCHROME1 shows less as brighter. Where the header names a unit, the values are
         quantities and not brightness: mirrored they would be false.
         """
-        named = self.unit not in {"", UNSPECIFIED}
-        return self.header.photometric == "MONOCHROME1" and not named
+        return self.header.photometric == "MONOCHROME1" and not self.named_unit
 
     @property
     def rows(self) -> int:
@@ -210,7 +222,21 @@ def header_of(path: Path, elements: Elements) -> Header:
     _check(header)
     if elements.count("NumberOfFrames", 1) == 0 and _holds_several(header):
         raise IrregularError("NumberOfFrames is 0, and the pixel data is that of several frames")
+    spare = spare_bytes(header)
+    if spare and spare >= header.frame_bytes * header.frames:
+        raise IrregularError(
+            f"the pixel data has {header.frame_bytes * header.frames + spare} bytes, and Rows, "
+            f"Columns, BitsAllocated and NumberOfFrames ask for {spare} less: one of them is wrong"
+        )
     return header
+
+
+def spare_bytes(header: Header) -> int:
+    """Return how many bytes follow the pixels of an uncompressed file, but for one of padding."""
+    if header.rows == 0 or header.pixels is None or header.pixels.length is None:
+        return 0
+    extra = header.pixels.length - header.frame_bytes * header.frames
+    return extra if extra > 1 and header.pixels.keyword == "PixelData" else 0
 
 
 def _holds_several(header: Header) -> bool:

@@ -8,14 +8,21 @@ import struct
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tfseg.errors import DataError
 from tfseg.io.dicom.belong import in_order, parted
 from tfseg.io.dicom.damage import IrregularError, reason
 from tfseg.io.dicom.elements import read_elements
-from tfseg.io.dicom.frames import DERIVED_OBJECTS, Frame, Header, header_of, single_frame
+from tfseg.io.dicom.frames import (
+    DERIVED_OBJECTS,
+    Frame,
+    Header,
+    header_of,
+    single_frame,
+    spare_bytes,
+)
 from tfseg.io.dicom.measures import measured
 
 _DIRECTORY = "1.2.840.10008.1.3.10"  # Media Storage Directory: a DICOMDIR, not an instance
@@ -153,7 +160,14 @@ def read_header(path: Path) -> Frame | None:
             return None
         if not elements.values:
             raise DataError(f"{path}: the DICOM header is cut off or empty. Copy the file again.")
-        return measured(single_frame(header_of(path, elements), elements), elements)
+        header = header_of(path, elements)
+        frame = measured(single_frame(header, elements), elements)
+        spare = spare_bytes(header)
+        if spare:
+            frame = replace(
+                frame, remarks=(*frame.remarks, f"{spare} bytes follow the pixels: left out")
+            )
+        return frame
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error}).") from error
     except IrregularError as error:

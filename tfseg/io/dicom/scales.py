@@ -15,10 +15,18 @@ def check_scales(frames: tuple[Frame, ...], what: str) -> tuple[str, ...]:
     A slice without the rescale of the others would have stored values among rescaled ones.
 
     Raises:
-        DataError: some slices have RescaleSlope and RescaleIntercept and others not, or the
-            slices are in different units (PS3.3 C.11.1.1.2; of CT also C.8.2.1).
+        DataError: slices differ in PhotometricInterpretation; some have RescaleSlope and
+            RescaleIntercept and others not; or they are in different units (PS3.3 C.11.1.1.2; of
+            CT also C.8.2.1).
     """
     first = frames[0].header
+    shown, odd = _majority(frames, lambda frame: frame.header.photometric)
+    if odd is not None:
+        raise DataError(
+            f"{what}: all slices must have one PhotometricInterpretation, which says whether more "
+            f"is brighter; {odd.name} has {odd.header.photometric or 'none'}, most have "
+            f"{shown or 'none'}. Export the series again."
+        )
     if not first.has_lut:
         scale, odd = _majority(frames, lambda frame: frame.scale)
         if odd is not None:
@@ -55,21 +63,8 @@ def _majority(frames: tuple[Frame, ...], of: Callable[[Frame], str]) -> tuple[st
 
 
 def _compared(frame: Frame) -> str:
-    return frame.unit if frame.unit == UNSPECIFIED else unit_of(frame)
+    return frame.unit if frame.unit == UNSPECIFIED else frame.named_unit
 
 
 def _given(scale: str) -> str:
     return {"both": "both", "none": "neither"}.get(scale, f"the {scale} alone")
-
-
-def unit_of(frame: Frame) -> str:
-    """Return the unit that a slice names, or an empty string; CT without one is in HU.
-
-    PS3.3 C.8.2.1.1.2: unless RescaleType says otherwise.
-    """
-    header = frame.header
-    if frame.unit == UNSPECIFIED:
-        return ""
-    if frame.unit or header.modality != "CT" or header.has_groups or header.is_capture:
-        return frame.unit
-    return "HU" if header.has_lut or frame.scale != "none" else ""
