@@ -49,13 +49,19 @@ def open_pairs(root: Path) -> Dataset:
     reports.
 
     Raises:
-        DataError: no images, or two images with one name.
+        DataError: no images, two images with one name, or two labels of one image.
     """
     folders = _pair(root)
     if folders is None:
         raise DataError(f"{root}: needs a folder images and a folder labels.")
     images, labels = _files(folders[0]), _files(folders[1])
-    label_of = {_matching(stem, images): path for stem, path in labels.items()}
+    label_of: dict[str, Path] = {}
+    for stem, path in labels.items():
+        other = label_of.setdefault(_matching(stem, images), path)
+        if other is not path:
+            raise DataError(
+                f"{folders[1]}: {other.name} and {path.name} are labels of one image. Remove one."
+            )
     cases = [Case(stem, path, label_of.pop(stem, None)) for stem, path in sorted(images.items())]
     cases += [  # what check will name as missing
         Case(stem, folders[0] / path.name, path) for stem, path in sorted(label_of.items())

@@ -32,7 +32,8 @@ def label_table(
     case to case: every structure named in any of them becomes a class.
 
     Raises:
-        DataError: a ``labels.csv`` that cannot be read, no 0 in it, or more than 255 values.
+        DataError: a ``labels.csv`` that cannot be read, names or values that are there twice,
+            0 not the least value that counts, or more than 255 values.
     """
     declared = root / LABELS_FILE
     labelled = [case for case in cases if case.label is not None and case.label.exists()]
@@ -64,7 +65,17 @@ def label_table(
             )
     if len(names) > _MAX_LABELS:
         raise DataError(f"{root}: at most {_MAX_LABELS} label values; found {len(names)}.")
-    return *classes_of(names), remarks
+    classes, kept = classes_of(names)
+    twice = next((name for name in kept if kept.count(name) > 1), None)
+    if twice is not None:
+        raise DataError(f"{root}: two label values are called {twice}. Give each its own name.")
+    least = min((value for value in names if classes[value] != IGNORED), default=None)
+    if least != 0:
+        raise DataError(
+            f"{root}: the least label value that counts must be 0, the background; it is {least}. "
+            f"Name it {IGNORE_NAME} in {LABELS_FILE} if it is not to count, or store it otherwise."
+        )
+    return classes, kept, remarks
 
 
 def _structures(root: Path, labelled: Sequence[Case], objects: Sequence[Case]) -> dict[int, str]:
@@ -107,11 +118,16 @@ def _declared(path: Path) -> dict[int, str]:
     names: dict[int, str] = {}
     for row in read_table(path, ("value", "name")):
         try:
-            names[int(row["value"])] = row["name"].strip()
+            value = int(row["value"])
         except ValueError:
             raise DataError(
                 f"{path}: a label value must be an integer; got {row['value']!r}."
             ) from None
+        if value in names:
+            raise DataError(f"{path}: the value {value} is there twice. Remove one.")
+        if not row["name"]:
+            raise DataError(f"{path}: the value {value} has no name. Give it one.")
+        names[value] = row["name"]
     if 0 not in names:
         raise DataError(f"{path}: the value 0, the background, must be declared.")
     return dict(sorted(names.items()))

@@ -88,16 +88,20 @@ def _labels(document: dict[str, Any], source: Path) -> tuple[dict[int, int], tup
     rule = 'needs "labels", e.g. {"background": 0, "liver": 1}'
     if not isinstance(declared, dict):
         raise DataError(f"{source}: {rule}; got {declared!r:.80}.")
-    regions = [name for name, value in declared.items() if not isinstance(value, int | str)]
+    regions = [name for name, value in declared.items() if isinstance(value, list)]
     if regions:
         raise DataError(
             f"{source}: {regions[0]!r} is a region of several labels, which cannot be trained "
             "here: list labels of one value each."
         )
+    if not all(type(value) in {int, str} for value in declared.values()):
+        raise DataError(f"{source}: {rule}; got {declared!r:.80}.")
     try:
         named = {int(value): str(name) for name, value in declared.items()}
     except ValueError:
         raise DataError(f"{source}: {rule}; got {declared!r:.80}.") from None
+    if len(named) != len(declared):
+        raise DataError(f"{source}: {rule}, each value once; got {declared!r:.80}.")
     classes, names = classes_of(named)
     if classes.get(0) != 0 or not 2 <= len(names) <= 254:
         raise DataError(f"{source}: {rule}, with a 0 and another label; got {declared!r:.80}.")

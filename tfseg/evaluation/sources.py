@@ -17,6 +17,7 @@ from tfseg.arrays import DAMAGE, read_npz
 from tfseg.artifact import FILE_NAME
 from tfseg.cli.console import some, track
 from tfseg.datasets import Case, Dataset, open_dataset
+from tfseg.datasets.reading import normalised
 from tfseg.datasets.split import Role, Split, recall
 from tfseg.errors import ConfigError, DataError
 from tfseg.evaluation.runner import Evaluation
@@ -102,15 +103,15 @@ def _of_predictions(folder: Path, files: list[Path], data: Path | None) -> Evalu
     dataset = open_dataset(data)
     labelled = [case for case in dataset.cases if case.label is not None]
     # A label map may be named after the case or after its image file.
-    stems = [volume_stem(case.image) for case in labelled]
+    stems = [normalised(volume_stem(case.image)) for case in labelled]
     by_name = {
         stem: case for stem, case in zip(stems, labelled, strict=True) if stems.count(stem) == 1
     }
-    by_name.update({case.id: case for case in labelled})
+    by_name.update({normalised(case.id): case for case in labelled})
     found: dict[str, Path] = {}
     unmatched = []
     for path in files:
-        case = by_name.get(volume_stem(path))
+        case = by_name.get(normalised(volume_stem(path)))
         if case is None:
             unmatched.append(path.name)
         elif case.id in found:

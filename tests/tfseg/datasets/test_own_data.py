@@ -15,6 +15,7 @@ from tfseg.datasets import open_dataset
 from tfseg.datasets.base import Case
 from tfseg.datasets.inferred import read_table
 from tfseg.errors import DataError
+from tfseg.evaluation import open_evaluation
 from tfseg.io import write_volume
 from tfseg.volume import Volume
 
@@ -221,3 +222,63 @@ def test_suffixes_in_capitals(tmp_path: Path, make_msd: Callable[..., Path], mak
     assert len(dataset.labelled) >= 2
     for case in dataset.labelled:
         dataset.load(case)
+
+
+@pytest.mark.parametrize(
+    ("labels", "rule"),
+    [
+        ("0,rest\n1,liver\n1,tumour\n", "the value 1 is there twice"),
+        ("0,rest\n1,organ\n2,organ\n", "two label values are called organ"),
+        ("0,rest\n1,\n", "the value 1 has no name"),
+        ("-1,other\n0,rest\n1,x\n", "must be 0, the background; it is -1"),
+        ("0,ignore\n1,x\n2,y\n", "must be 0, the background; it is 1"),
+    ],
+)
+def test_label_tables_with_two_meanings_are_refused(pairs: Path, labels: str, rule: str) -> None:
+    (pairs / "labels.csv").write_text(f"value,name\n{labels}")
+    with pytest.raises(DataError, match=rule):
+        open_dataset(pairs)
+
+
+def test_a_value_below_the_background_may_be_ignored_only(pairs: Path) -> None:
+    label = LABEL.astype(np.int16)
+    label[0] = -1
+    for name in "abc":
+        save(pairs / f"labels/{name}.nii.gz", label)
+    with pytest.raises(DataError, match="the background; it is -1"):
+        open_dataset(pairs)
+    (pairs / "labels.csv").write_text("value,name\n-1,ignore\n0,rest\n1,x\n")
+    dataset = open_dataset(pairs)
+    assert dataset.labels == ("rest", "x")
+    assert np.unique(dataset.read_label(dataset.cases[0]).array).tolist() == [0, 1, 255]
+
+
+def test_two_labels_of_one_image_are_refused(pairs: Path) -> None:
+    save(pairs / "labels/a_seg.nii.gz", LABEL)
+    with pytest.raises(DataError, match="are labels of one image"):
+        open_dataset(pairs)
+
+
+@pytest.mark.parametrize("one", [True, 1.5, [1]])
+def test_nnunet_labels_have_one_whole_value_each(tmp_path: Path, one: object) -> None:
+    root = nnunet(tmp_path, ".png", channel_names={"0": "R"}, labels={"rest": 0, "x": one})
+    with pytest.raises(DataError, match="region" if one == [1] else 'needs "labels"'):
+        open_dataset(root)
+
+
+def test_nnunet_values_are_there_once(tmp_path: Path) -> None:
+    labels = {"rest": 0, "x": 1, "y": 1}
+    root = nnunet(tmp_path, ".png", channel_names={"0": "R"}, labels=labels)
+    with pytest.raises(DataError, match="each value once"):
+        open_dataset(root)
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_predictions_may_be_named_composed_or_not(tmp_path: Path, form: str) -> None:
+    other = {"NFC": "NFD", "NFD": "NFC"}[form]
+    root = make_pairs(tmp_path / "data", [unicodedata.normalize(form, "é")])
+    save(tmp_path / "found" / f"{unicodedata.normalize(other, 'é')}.nii.gz", LABEL)
+    evaluation = open_evaluation(tmp_path / "found", root)
+    assert len(evaluation.cases) == 1
+    assert not evaluation.missing
+    assert not evaluation.unmatched
