@@ -198,7 +198,13 @@ class Dataset:
         if not 0 <= fold < folds:
             raise ConfigError(f"--fold must be 0 to {folds - 1} or all; got {fold}.")
         training = tuple(case for case in cases if published[case.id] != fold)
-        return training, tuple(case for case in cases if published[case.id] == fold)
+        held_out = tuple(case for case in cases if published[case.id] == fold)
+        if not held_out or not training:
+            raise ConfigError(
+                f"--fold {fold} must hold out some cases and leave others to train on; of "
+                f"{len(cases)} cases {len(held_out)} are in it. Take another fold."
+            )
+        return training, held_out
 
     def _drawn_folds(self, cases: list[Case], seed: int) -> tuple[dict[str, int], int]:
         """Return each case's fold, drawn by patient, and the number of folds."""

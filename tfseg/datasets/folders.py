@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -139,6 +141,7 @@ def example_pairs(root: Path, cases: int, rng: np.random.Generator) -> None:
 
 
 _TABLE = "cases.csv"
+_COLUMNS = ("id", "image", "label", "mask", "split", "patient", "fold")
 
 
 def recognises_table(root: Path) -> bool:
@@ -156,7 +159,22 @@ def open_table(root: Path) -> Dataset:
         DataError: a column is missing, a cell breaks its rule, or a path leaves the folder.
     """
     rows = read_table(root / _TABLE, ("id", "image", "label"))
+    unread = sorted(set(rows[0] if rows else ()) - set(_COLUMNS) - {""})
+    for name in unread:
+        if near := difflib.get_close_matches(name, _COLUMNS, n=1, cutoff=0.8):
+            raise DataError(
+                f"{root / _TABLE}: there is no column {name!r}; {near[0]!r} is one. Correct the "
+                f"name: columns that are read are {', '.join(_COLUMNS)}."
+            )
     cases = check_ids(root, [_row(root, row) for row in rows])
+    drawn = [
+        case.fold is None for case in cases if case.label is not None and case.split == "train"
+    ]
+    if any(drawn) and not all(drawn):
+        raise DataError(
+            f"{root / _TABLE}: either every labelled training case has a fold or none has; "
+            f"{sum(drawn)} of {len(drawn)} have none."
+        )
     fold_of: dict[str, int | None] = {}
     for case in cases:
         if case.group and fold_of.setdefault(case.group, case.fold) != case.fold:
@@ -164,7 +182,9 @@ def open_table(root: Path) -> Dataset:
                 f"{root / _TABLE}: a patient's cases must be in one fold; those of "
                 f"{case.group} are in {fold_of[case.group]} and {case.fold}."
             )
-    return _plain(root, "csv", cases)
+    dataset = _plain(root, "csv", cases)
+    remarks = (f"columns of {_TABLE} that are not read: {', '.join(unread)}.",) if unread else ()
+    return replace(dataset, remarks=(*dataset.remarks, *remarks))
 
 
 def _row(root: Path, row: dict[str, str]) -> Case:

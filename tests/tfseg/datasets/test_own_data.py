@@ -14,7 +14,7 @@ from PIL import Image
 from tfseg.datasets import open_dataset
 from tfseg.datasets.base import Case
 from tfseg.datasets.inferred import read_table
-from tfseg.errors import DataError
+from tfseg.errors import ConfigError, DataError
 from tfseg.evaluation import open_evaluation
 from tfseg.io import write_volume
 from tfseg.volume import Volume
@@ -282,3 +282,38 @@ def test_predictions_may_be_named_composed_or_not(tmp_path: Path, form: str) -> 
     assert len(evaluation.cases) == 1
     assert not evaluation.missing
     assert not evaluation.unmatched
+
+
+@pytest.mark.parametrize(
+    ("columns", "rule"),
+    [
+        ("id,image,label,spilt", "there is no column 'spilt'; 'split' is one"),
+        ("id,image,label,patients", "there is no column 'patients'; 'patient' is one"),
+        ("id,image,label,age", ""),
+    ],
+)
+def test_columns_that_are_not_read(pairs: Path, columns: str, rule: str) -> None:
+    rows = [f"{n},images/{n}.nii.gz,labels/{n}.nii.gz,test" for n in "abc"]
+    (pairs / "cases.csv").write_text("\n".join([columns, *rows]))
+    if rule:
+        with pytest.raises(DataError, match=rule):
+            open_dataset(pairs)
+    else:
+        assert "columns of cases.csv that are not read: age." in open_dataset(pairs).remarks
+
+
+@pytest.mark.parametrize("folds", [("0", "1", ""), ("1", "1", "5")])
+def test_folds_of_a_table_are_whole(pairs: Path, folds: tuple[str, ...]) -> None:
+    rows = [
+        f"{n},images/{n}.nii.gz,labels/{n}.nii.gz,{fold}"
+        for n, fold in zip("abc", folds, strict=True)
+    ]
+    (pairs / "cases.csv").write_text("\n".join(["id,image,label,fold", *rows]))
+    if "" in folds:
+        with pytest.raises(DataError, match="1 of 3 have none"):
+            open_dataset(pairs)
+        return
+    dataset = open_dataset(pairs)
+    assert [case.id for case in dataset.split(5)[1]] == ["c"]
+    with pytest.raises(ConfigError, match="--fold 0 must hold out some cases"):
+        dataset.split(0)
