@@ -53,8 +53,8 @@ def locked(folder: Path, *, on_wait: Callable[[str], None] | None = None) -> Ite
 
 def _acquire(path: Path, on_wait: Callable[[str], None] | None) -> IO[str]:
     while True:
-        path.parent.mkdir(parents=True, exist_ok=True)
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             handle = path.open("a+", encoding="utf-8")
         except FileNotFoundError:
             continue  # its last holder has just removed the folder
@@ -63,13 +63,20 @@ def _acquire(path: Path, on_wait: Callable[[str], None] | None) -> IO[str]:
                 handle.truncate(0)
                 handle.write(f"process {os.getpid()} on {os.uname().nodename}")
                 handle.flush()
-            # The holder before may have removed the file that we waited for.
-            if path.exists() and os.path.samestat(os.fstat(handle.fileno()), path.stat()):
+            if _is_there(path, handle):
                 return handle
         except BaseException:
             handle.close()
             raise
         handle.close()
+
+
+def _is_there(path: Path, handle: IO[str]) -> bool:
+    """Tell whether an open file is still in its place: the holder before may have removed it."""
+    try:
+        return os.path.samestat(os.fstat(handle.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _flock(handle: IO[str], on_wait: Callable[[str], None] | None) -> bool:

@@ -101,3 +101,17 @@ def test_a_file_system_without_locks_is_said(tmp_path, monkeypatch, caplog):
     with locked(tmp_path / "run"):
         pass
     assert "has no locks" in caplog.text
+
+
+def test_processes_that_take_it_in_turn_never_miss_it(tmp_path):
+    """The file and the folder go with each holder, at any moment of another's look at them."""
+    code = (
+        "import sys; from pathlib import Path; from tfseg.locks import locked\n"
+        "for _ in range(300):\n"
+        "    with locked(Path(sys.argv[1]), on_wait=lambda holder: None): pass\n"
+    )
+    begun = [
+        subprocess.Popen([sys.executable, "-c", code, tmp_path / "a" / "run"]) for _ in range(4)
+    ]
+    assert [process.wait() for process in begun] == [0] * 4
+    assert not list(tmp_path.rglob(".lock"))
