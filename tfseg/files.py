@@ -55,8 +55,10 @@ def atomic_path(target: str | os.PathLike[str], *, replace: bool = True) -> Iter
         yield temporary
         if not replace and os.path.lexists(target):
             raise DataError(f"{target} exists already, and is not replaced.")
-        if temporary.is_dir():
+        if temporary.is_dir() and replace:
             _replace_folder(temporary, target, holder)
+        elif temporary.is_dir():
+            _place_folder(temporary, target)
         else:
             with temporary.open("rb") as handle:
                 os.fsync(handle.fileno())
@@ -174,6 +176,15 @@ def remove_partials(folder: str | os.PathLike[str]) -> None:
     """Remove what killed writers left in ``folder``; nobody else may be writing there."""
     for left in Path(folder).rglob(f"{_PREFIX}*{_SUFFIX}"):
         shutil.rmtree(left, ignore_errors=True)
+
+
+def _place_folder(new: Path, target: Path) -> None:
+    try:
+        os.rename(new, target)  # rename(2) replaces no folder that has content
+    except OSError as error:
+        if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
+            raise
+        raise DataError(f"{target} exists already, and is not replaced.") from None
 
 
 def _replace_folder(new: Path, target: Path, holder: Path) -> None:

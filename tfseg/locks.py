@@ -14,6 +14,8 @@ from typing import IO
 FILE_NAME = ".lock"
 _UNSUPPORTED = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
 
+_MOST_TRIES = 1000
+
 _log = logging.getLogger(__name__)
 
 
@@ -52,12 +54,16 @@ def locked(folder: Path, *, on_wait: Callable[[str], None] | None = None) -> Ite
 
 
 def _acquire(path: Path, on_wait: Callable[[str], None] | None) -> IO[str]:
+    tries = 0
     while True:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             handle = path.open("a+", encoding="utf-8")
-        except FileNotFoundError:
-            continue  # its last holder has just removed the folder
+        except (FileNotFoundError, FileExistsError):
+            tries += 1
+            if tries == _MOST_TRIES:
+                raise  # it is not that its last holder has just removed the folder
+            continue
         try:
             if _flock(handle, on_wait):
                 handle.truncate(0)

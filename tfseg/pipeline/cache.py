@@ -182,11 +182,16 @@ def _write(dataset: Dataset, case: Case, plan: Plan, target: Path) -> None:
     reference = canonical.with_array(way.apply(label.array))
     voxels = prepare(canonical, plan)
     labels = prepare_label(reference, plan).astype(np.uint8)
-    with atomic_path(target) as temporary:
-        temporary.mkdir()
-        np.save(temporary / "image.npy", np.ascontiguousarray(voxels))
-        np.save(temporary / "label.npy", np.ascontiguousarray(labels))
-        np.savez(temporary / "places.npz", **_places(labels, plan.num_classes))
+    try:
+        with atomic_path(target, replace=False) as temporary:
+            temporary.mkdir()
+            np.save(temporary / "image.npy", np.ascontiguousarray(voxels))
+            np.save(temporary / "label.npy", np.ascontiguousarray(labels))
+            np.savez(temporary / "places.npz", **_places(labels, plan.num_classes))
+    except DataError:
+        # Without locks another run may have made the same meanwhile, and may be reading it.
+        if not target.is_dir():
+            raise
 
 
 def _places(labels: NDArray[np.uint8], classes: int) -> dict[str, Any]:
