@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 
 from tfseg.errors import DataError
@@ -111,12 +112,14 @@ def test_refusals_name_no_path(write_series: Write, tmp_path: Path) -> None:
             {"NumberOfFrames": 3},
             sequences,
             {"ImageType": ["ORIGINAL", "PRIMARY", "M", "MOSAIC"]},
-            {"ModalityLUTSequence": []},
+            {"ModalityLUTSequence": [pydicom.Dataset()]},
             {"PixelData": b"short"},
             {"Rows": 5},
         )
     ):
         write_series(ARRAY[:1], series=str(2 + number), folder="scan/Name^Secret", **elements)
+    odd = write_series(ARRAY[:1], series="10", PixelSpacing=[0.12345678, 0.8])[0]
+    odd.write_bytes(odd.read_bytes().replace(b"0.12345678", b"MrSecret  "))
     pet = write_series(ARRAY, series="9", folder="scan/Name^Secret/pet", Modality="PT")
     for path in pet:  # cut within a sequence that pydicom reads
         path.write_bytes(path.read_bytes()[:-30])

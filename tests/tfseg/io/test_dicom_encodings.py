@@ -156,6 +156,7 @@ def test_no_number_of_frames_beside_the_pixels_of_several(tmp_path: Path) -> Non
         ("RescaleIntercept", "-1024,0"),
         ("RescaleSlope", "one"),
         ("ImageOrientationPatient", "1\\0\\0\\0\\1\\O"),
+        ("RescaleSlope", "1_0"),
     ],
 )
 def test_numbers_that_are_none_are_named(tmp_path: Path, keyword: str, text: str) -> None:
@@ -273,3 +274,77 @@ def test_bytes_behind_the_pixels(write_series: Write) -> None:
     dataset.save_as(paths[0], enforce_file_format=True)
     with pytest.raises(DataError, match=r"the pixel data has 120 bytes, and Rows, .* 60 less"):
         read_header(paths[0])
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value", "rule"),
+    [
+        ("PixelSpacing", [0.8], "PixelSpacing must have 2 values; it is '0.8'"),
+        ("ImagePositionPatient", [1, 2], r"ImagePositionPatient must have 3 values; it is '1.2'"),
+        ("RescaleSlope", [1, 2], r"RescaleSlope must have 1 value; it is '1.2'"),
+        ("PixelRepresentation", 2, r"must be 0 \(unsigned\) or 1 \(signed\); it is 2"),
+    ],
+)
+def test_values_that_are_too_many_or_none_of_those(
+    tmp_path: Path, keyword: str, value: Any, rule: str
+) -> None:
+    dataset = slice_dataset(ARRAY[0], (0, 0, 0), **{keyword: value})
+    dataset.save_as(tmp_path / "a", enforce_file_format=True)
+    with pytest.raises(DataError, match=rule):
+        read_header(tmp_path / "a")
+
+
+@pytest.mark.parametrize("photometric", ["RGB", "YBR_FULL", "PALETTE COLOR"])
+def test_one_sample_of_a_colour_is_no_gray(write_series: Write, photometric: str) -> None:
+    folder = write_series(ARRAY, PhotometricInterpretation=photometric)[0].parent
+    with pytest.raises(DataError, match="pixels must be gray"):
+        read(folder)
+
+
+def test_a_mirrored_slice_of_other_bits(write_series: Write) -> None:
+    folder = write_series(
+        ARRAY,
+        Modality="MR",
+        PhotometricInterpretation="MONOCHROME1",
+        each=lambda index: {"BitsStored": 12 - (index == 1), "HighBit": 11 - (index == 1)},
+    )[0].parent
+    with pytest.raises(DataError, match="image 99 has 11, most have 12"):
+        read(folder)
+
+
+@pytest.mark.parametrize("keyword", ["SmallestImagePixelValue", "PixelPaddingValue"])
+@pytest.mark.parametrize(("vr", "value"), [("SS", -2000), ("SS", 5), ("US", 63536)])
+def test_signs_that_contradict_each_other(
+    tmp_path: Path, keyword: str, vr: str, value: int
+) -> None:
+    dataset = slice_dataset(ARRAY[0], (0, 0, 0))
+    dataset.add_new(keyword, vr, value)
+    dataset.save_as(tmp_path / "a", enforce_file_format=True)
+    said = dicom.load(dicom.split(dicom.scan_tree(tmp_path).series[0])[0]).cautions
+    assert any(keyword in one for one in said) is (value < 0)
+
+
+@pytest.mark.parametrize(("kind", "unit"), [("OD", "OD"), ("HU", "HU"), ("US", ""), (None, "HU")])
+def test_a_modality_lut_says_the_unit(write_series: Write, kind: str | None, unit: str) -> None:
+    table = Dataset()
+    table.add_new("LUTDescriptor", "US", [4, 0, 16])
+    table.add_new("LUTData", "US", [9, 8, 7, 6])
+    if kind:
+        table.ModalityLUTType = kind
+    folder = write_series(ARRAY % 4, ModalityLUTSequence=[table])[0].parent
+    loaded = read(folder)
+    np.testing.assert_array_equal(loaded.volume.array, 9 - ARRAY % 4)
+    assert loaded.unit == unit
+    assert "the LUT is taken" in " ".join(loaded.cautions)  # beside a rescale
+
+
+@pytest.mark.parametrize("undefined", [False, True])
+def test_an_empty_modality_lut_is_none(write_series: Write, undefined: bool) -> None:
+    empty = pydicom.DataElement("ModalityLUTSequence", "SQ", pydicom.Sequence())
+    empty.is_undefined_length = undefined
+    paths = write_series(ARRAY, RescaleIntercept=-1024)
+    for path in paths:
+        dataset = pydicom.dcmread(path)
+        dataset.add(empty)
+        dataset.save_as(path)
+    np.testing.assert_array_equal(read(paths[0].parent).volume.array, ARRAY.astype(np.int32) - 1024)

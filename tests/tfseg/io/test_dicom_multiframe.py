@@ -123,6 +123,40 @@ def test_frames_with_and_without_a_rescale(tmp_path: Path) -> None:
         read_volume(save(dataset, tmp_path))
 
 
+@pytest.mark.parametrize(
+    ("odd", "rule"),
+    [
+        ({}, "image 1 frame 3 has neither, most have both"),
+        ({"RescaleIntercept": -1024}, "image 1 frame 3 has the intercept alone, most have both"),
+        (
+            {"RescaleSlope": 1, "RescaleIntercept": [-1024, 0]},
+            "image 1 frame 3: RescaleIntercept must have 1 value",
+        ),
+        ({"ModalityLUTSequence": item()}, "frame 3: a Modality LUT in a functional group"),
+    ],
+)
+def test_one_frame_without_the_rescale_of_the_others(
+    tmp_path: Path, odd: dict[str, Any], rule: str
+) -> None:
+    usual = {"RescaleSlope": 1, "RescaleIntercept": -1024}
+
+    def groups(index: int) -> dict[str, Sequence]:
+        scale = odd if index == 2 else usual
+        return {"PixelValueTransformationSequence": item(RescaleType="HU", **scale)}
+
+    with pytest.raises(DataError, match=rule):
+        read_volume(save(grouped(ARRAY[:6], groups, 6), tmp_path))
+
+
+def test_a_slope_of_zero_in_nuclear_medicine(tmp_path: Path) -> None:
+    path = save(
+        nuclear(SliceVector=SLICES, TimeSlotVector=GATES, RescaleSlope=0, RescaleIntercept=0),
+        tmp_path,
+    )
+    with pytest.raises(DataError, match="the slope not 0; image 1 frame 1 has 0 and 0"):
+        volumes(path)
+
+
 def test_measures_outside_the_groups(tmp_path: Path) -> None:
     dataset = grouped(
         ARRAY, lambda i: {}, 18, SharedFunctionalGroupsSequence=item(), PixelSpacing=[2, 3],

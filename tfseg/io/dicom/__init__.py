@@ -19,6 +19,7 @@ from pathlib import Path
 from tfseg.errors import DataError
 from tfseg.io.dicom.grid import place
 from tfseg.io.dicom.headers import Series, Tree, scan_tree
+from tfseg.io.dicom.lut import with_units
 from tfseg.io.dicom.pixels import decode
 from tfseg.io.dicom.regular import regularise
 from tfseg.io.dicom.scales import check_scales
@@ -85,7 +86,7 @@ def load(stack: Stack, *, allow_gaps: bool = False, suv: bool = True) -> Loaded:
         raise DataError(stack.refusal)
     what = f"series {stack.name}"
     placed = place(stack.frames, what, allow_gaps=allow_gaps)
-    frames = placed.frames
+    frames = with_units(placed.frames, what)
     remarks = dict.fromkeys(remark for frame in frames for remark in frame.remarks)
     said = (*stack.decisions, *remarks, *placed.decisions)
     cautions = (*stack.cautions, *remarks, *placed.decisions)

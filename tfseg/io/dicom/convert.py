@@ -14,11 +14,12 @@ from tfseg.errors import DataError
 from tfseg.files import atomic_path, check_folder, write_json
 from tfseg.io import nifti
 from tfseg.io.dicom import Stack, Tree, load, opened, scan_tree, split
-from tfseg.io.dicom.privacy import Private, private_words
+from tfseg.io.dicom.privacy import LEFT_OUT, Private, private_words
 from tfseg.io.dicom.sidecar import sidecar
 
 MANIFEST = "manifest.json"
 _LABEL_CHARACTERS = 40
+_QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")  # a value, which may be of another element
 
 Progress = Callable[[Sequence[Stack]], Iterable[Stack]]
 
@@ -82,7 +83,9 @@ def convert_tree(
             "refused": 0,
             "skipped_files": tree.skipped,
             "damaged_files": [
-                {"reason": broken.reason} | ({"file": str(broken.path)} if identify else {})
+                {"reason": broken.reason, "file": str(broken.path)}
+                if identify
+                else {"reason": _QUOTED.sub(LEFT_OUT, broken.reason)}
                 for broken in tree.unreadable
             ],
             "series": [],

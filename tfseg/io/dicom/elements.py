@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import io
 import math
-import re
 import struct
 import zlib
 from collections.abc import Sequence
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from tfseg.errors import DataError
+from tfseg.io.dicom.charsets import decoded
 from tfseg.io.dicom.damage import IrregularError
 from tfseg.io.dicom.wanted import WANTED
 
@@ -46,15 +46,8 @@ _CHUNK = 1 << 15  # most headers fit; private ones are stepped over
 _MAX_VALUE = 1 << 16  # of an element that is kept
 _MAX_DEPTH = 32  # of sequences in sequences
 _MAX_INFLATED = 1 << 31
-_ESCAPE = re.compile("\x1b[$()*+./-]{1,2}.")
+_GROUPED = b"_"  # in numbers of Python, not in those of DICOM
 _ENCODED_AS_THEY_SAY = frozenset((IMPLICIT, EXPLICIT, BIG_ENDIAN))
-_ENCODINGS = {
-    "ISO_IR 100": "latin-1", "ISO_IR 101": "iso8859-2", "ISO_IR 109": "iso8859-3",
-    "ISO_IR 110": "iso8859-4", "ISO_IR 144": "iso8859-5", "ISO_IR 127": "iso8859-6",
-    "ISO_IR 126": "iso8859-7", "ISO_IR 138": "iso8859-8", "ISO_IR 148": "iso8859-9",
-    "ISO_IR 166": "tis-620", "ISO_IR 13": "shift-jis", "ISO_IR 192": "utf-8",
-    "GB18030": "gb18030", "GBK": "gbk",
-}  # fmt: skip
 
 
 class PixelPlace(NamedTuple):
@@ -97,7 +90,7 @@ class Elements:
         raw = self.values.get(keyword, b"")
         if keyword == "SeriesDescription":
             name = self.values.get("SpecificCharacterSet", b"").decode("latin-1").strip(" \0")
-            return printable(_decoded(raw, name).strip(" \0"))
+            return printable(decoded(raw, name).strip(" \0"))
         return printable(raw.decode("latin-1").strip(" \0"))
 
     def texts(self, keyword: str) -> tuple[str, ...]:
@@ -118,6 +111,8 @@ class Elements:
         if kind == "decimal":
             stripped = raw.strip(b" \0")
             try:
+                if _GROUPED in stripped:
+                    raise ValueError
                 return tuple(map(float, stripped.split(b"\\"))) if stripped else None
             except ValueError:
                 shown = printable(stripped[:60].decode("latin-1"))
@@ -144,6 +139,20 @@ class Elements:
         found = self.numbers(keyword)
         return default if found is None else found[0]
 
+    def exactly(self, keyword: str, count: int) -> tuple[float, ...] | None:
+        """Return ``count`` numbers, or ``None`` where there are none.
+
+        Raises:
+            ValueError: they are no numbers, or more or fewer.
+        """
+        found = self.numbers(keyword)
+        if found is not None and len(found) != count:
+            shown = "\\".join(f"{number:g}" for number in found[:6])
+            raise IrregularError(
+                f"{keyword} must have {count} value{'s' * (count > 1)}; it is '{shown}'"
+            )
+        return found
+
     def count(self, keyword: str, default: int) -> int:
         """Return the first number as an integer of 64 bits, or ``default``.
 
@@ -157,21 +166,6 @@ class Elements:
 
 
 _KINDS = dict(WANTED.values())
-
-
-def _decoded(raw: bytes, name: str) -> str:
-    """Return text in the character sets that SpecificCharacterSet names (PS3.3 C.12.1.1.2)."""
-    if "\\" not in name and b"\x1b" not in raw:
-        encoding = _ENCODINGS.get(name.replace("ISO 2022 IR", "ISO_IR"), "latin-1")
-        return raw.decode(encoding, "replace")
-    # Code extensions switch sets by escape sequences (PS3.5 6.1.2.5).
-    from pydicom.charset import convert_encodings, decode_bytes
-
-    from tfseg.io.dicom.damage import lenient
-
-    with lenient():
-        text = decode_bytes(raw, convert_encodings(name.split("\\")), {"\\", "\r", "\n"})
-    return _ESCAPE.sub("", text)  # some of pydicom's codecs leave them
 
 
 def printable(text: str) -> str:
@@ -363,7 +357,13 @@ def _walk(source: _Source, position: int, elements: Elements) -> None:
             return
         wanted = WANTED.get(element)
         if wanted is not None and wanted[1] == "present":
-            values[wanted[0]] = b""
+            if _holds_items(source, position, length, syntax):
+                values[wanted[0]] = b""
+        elif wanted is not None and wanted[1] == "signed":
+            if syntax != IMPLICIT and source.take(position - size, 6)[4:6] == b"SS":
+                value = source.take(position, 2)
+                if value and value[0 if syntax == BIG_ENDIAN else -1] & 0x80:
+                    values[wanted[0]] = value
         elif wanted is not None and length <= _MAX_VALUE:
             value = source.take(position, length)
             values[wanted[0]] = _digest(value) if wanted[1] == "person" else value
@@ -371,6 +371,14 @@ def _walk(source: _Source, position: int, elements: Elements) -> None:
             position = _after_sequence(source, position, within, 0)
         else:
             position += length
+
+
+def _holds_items(source: _Source, position: int, length: int, syntax: str) -> bool:
+    """Whether a sequence is not empty: one of undefined length ends with its first element."""
+    if length != _UNDEFINED:
+        return length > 0
+    found = _head(source, position, syntax)
+    return found is None or found[0] != _SEQUENCE_END
 
 
 def _digest(value: bytes) -> bytes:

@@ -24,6 +24,7 @@ DERIVED_OBJECTS = frozenset(
 )  # fmt: skip
 UNSPECIFIED = "US"  # RescaleType of values in no unit (PS3.3 C.11.1.1.2)
 _CAPTURES = "1.2.840.10008.5.1.4.1.1.7."  # Secondary Capture, single-frame and multi-frame
+_COLOURS = ("PALETTE COLOR", "RGB", "ARGB", "YBR", "HSV", "CMYK", "XYB")  # PS3.3 C.7.6.3.1.2
 _MOST_FRAMES = 1 << 20
 _MOST_SIDE = 1 << 16
 FURTHEST_MM = 1e6  # a kilometre: more is no place in a scanner, and overflows when squared
@@ -54,7 +55,7 @@ class Header:
         allocated, stored, high, signed: how a pixel's bits are used (PS3.5 8.1.1).
         syntax: transfer syntax UID.
         pixels: where the pixel data is.
-        has_lut: whether a Modality LUT takes the place of slope and intercept.
+        has_lut: whether a Modality LUT of the file takes the place of slope and intercept.
         has_groups: whether frames are described in functional groups.
         sop_class: SOPClassUID.
         owner: digests of PatientID, PatientName and PatientBirthDate; empty ones where absent.
@@ -187,6 +188,11 @@ def header_of(path: Path, elements: Elements) -> Header:
     Raises:
         ValueError: an element has a value that its meaning excludes.
     """
+    representation = elements.count("PixelRepresentation", 0)
+    if representation not in {0, 1}:
+        raise IrregularError(
+            f"PixelRepresentation must be 0 (unsigned) or 1 (signed); it is {representation}"
+        )
     allocated = elements.count("BitsAllocated", 16)
     stored = elements.count("BitsStored", allocated)
     header = Header(
@@ -206,7 +212,7 @@ def header_of(path: Path, elements: Elements) -> Header:
         allocated=allocated,
         stored=stored,
         high=elements.count("HighBit", stored - 1),
-        signed=elements.count("PixelRepresentation", 0) == 1,
+        signed=representation == 1,
         syntax=elements.syntax,
         pixels=elements.pixels,
         has_lut="ModalityLUTSequence" in elements,
@@ -276,11 +282,11 @@ def single_frame(header: Header, elements: Elements) -> Frame:
         header=header,
         index=0,
         box=None,
-        position=_several(elements, "ImagePositionPatient", 3),
-        orientation=_several(elements, "ImageOrientationPatient", 6),
-        spacing=_several(elements, "PixelSpacing", 2),
-        slope=elements.number("RescaleSlope", 1.0),
-        intercept=elements.number("RescaleIntercept", 0.0),
+        position=elements.exactly("ImagePositionPatient", 3),
+        orientation=elements.exactly("ImageOrientationPatient", 6),
+        spacing=elements.exactly("PixelSpacing", 2),
+        slope=(elements.exactly("RescaleSlope", 1) or (1.0,))[0],
+        intercept=(elements.exactly("RescaleIntercept", 1) or (0.0,))[0],
         unit=elements.text("Units") or elements.text("RescaleType"),
         thickness_mm=abs(thickness) or None,
         traits=traits_of(header.image_type, elements),
@@ -289,12 +295,14 @@ def single_frame(header: Header, elements: Elements) -> Frame:
 
 
 def _scale(elements: Elements) -> str:
-    given = [
-        name.removeprefix("Rescale").lower()
-        for name in ("RescaleSlope", "RescaleIntercept")
-        if elements.numbers(name) is not None
-    ]
-    return "both" if len(given) == 2 else (given or ["none"])[0]
+    return scale_of(elements.numbers("RescaleSlope"), elements.numbers("RescaleIntercept"))
+
+
+def scale_of(slope: object, intercept: object) -> str:
+    """Return which of the two are given, for :attr:`Frame.scale`."""
+    if slope is None:
+        return "none" if intercept is None else "intercept"
+    return "slope" if intercept is None else "both"
 
 
 def _first(elements: Elements, keyword: str) -> float:
@@ -308,18 +316,13 @@ def _whole(elements: Elements, keyword: str) -> int:
     return int(found) if abs(found) < 1e9 else 0
 
 
-def _several(elements: Elements, keyword: str, count: int) -> tuple[float, ...] | None:
-    found = elements.numbers(keyword)
-    return found if found is not None and len(found) == count else None
-
-
 def require_gray(header: Header, what: str) -> None:
     """Refuse colour.
 
     Raises:
-        DataError: more than one sample a pixel, or a palette.
+        DataError: more than one sample a pixel, a palette, or one sample of a colour.
     """
-    if header.samples != 1 or header.photometric == "PALETTE COLOR":
+    if header.samples != 1 or header.photometric.startswith(_COLOURS):
         raise DataError(
             f"{what}: pixels must be gray; {header.name} has {header.samples} samples a pixel "
             f"({header.photometric or 'no photometric interpretation'})."

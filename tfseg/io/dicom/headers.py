@@ -26,6 +26,7 @@ from tfseg.io.dicom.frames import (
 from tfseg.io.dicom.measures import measured
 
 _DIRECTORY = "1.2.840.10008.1.3.10"  # Media Storage Directory: a DICOMDIR, not an instance
+_SIGNED = ("SmallestImagePixelValue", "LargestImagePixelValue", "PixelPaddingValue")
 _THREADS = 4  # for latency of disks and network shares, not for cores
 
 
@@ -162,12 +163,17 @@ def read_header(path: Path) -> Frame | None:
             raise DataError(f"{path}: the DICOM header is cut off or empty. Copy the file again.")
         header = header_of(path, elements)
         frame = measured(single_frame(header, elements), elements)
-        spare = spare_bytes(header)
-        if spare:
-            frame = replace(
-                frame, remarks=(*frame.remarks, f"{spare} bytes follow the pixels: left out")
+        remarks = frame.remarks
+        if spare := spare_bytes(header):
+            remarks = (*remarks, f"{spare} bytes follow the pixels: left out")
+        negative = [keyword for keyword in _SIGNED if keyword in elements]
+        if negative and not header.signed:
+            remarks = (
+                *remarks,
+                f"{negative[0]} is negative, and PixelRepresentation says that pixels are not "
+                "signed: that is taken",
             )
-        return frame
+        return replace(frame, remarks=remarks)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error}).") from error
     except IrregularError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,10 +11,24 @@ from numpy.typing import NDArray
 
 from tfseg.errors import DataError
 from tfseg.io.dicom.damage import damage, lenient, reason
-from tfseg.io.dicom.elements import BIG_ENDIAN, sequences
-from tfseg.io.dicom.frames import Header
+from tfseg.io.dicom.elements import BIG_ENDIAN, printable, sequences
+from tfseg.io.dicom.frames import Frame, Header
 
 LUT_DTYPE: np.dtype[Any] = np.dtype(np.uint16)
+
+
+def with_units(frames: tuple[Frame, ...], what: str) -> tuple[Frame, ...]:
+    """Return the slices with the units that their tables say, in place of RescaleType.
+
+    Raises:
+        DataError: a table is damaged.
+    """
+    headers = {frame.header.path: frame.header for frame in frames if frame.header.has_lut}
+    units = {path: ModalityLut.of(header, what).unit for path, header in headers.items()}
+    return tuple(
+        replace(frame, unit=units[frame.header.path]) if frame.header.has_lut else frame
+        for frame in frames
+    )
 
 
 @dataclass(frozen=True)
@@ -25,10 +39,12 @@ class ModalityLut:
         table: uint16; entry i belongs to the stored value ``first + i``; stored values outside
             take the nearest end.
         first: stored value of the first entry.
+        unit: ModalityLUTType; empty where absent.
     """
 
     table: NDArray[np.uint16]
     first: int
+    unit: str = ""
 
     def __call__(self, stored: NDArray[Any]) -> NDArray[np.uint16]:
         """Return the values of stored pixels."""
@@ -50,6 +66,7 @@ class ModalityLut:
                 item = dataset.ModalityLUTSequence[0]
                 entries, first, bits = (int(number) for number in item.LUTDescriptor)
                 data = item.LUTData
+                unit = printable(str(item.get("ModalityLUTType") or ""))
         except damage() as error:
             raise DataError(
                 f"{what}: the Modality LUT of {header.name} is damaged ({reason(error)})."
@@ -66,4 +83,4 @@ class ModalityLut:
             )
         if header.signed and first > 0x7FFF:
             first -= 1 << 16  # the descriptor is read as unsigned
-        return cls(table.astype(np.uint16), first)
+        return cls(table.astype(np.uint16), first, unit)

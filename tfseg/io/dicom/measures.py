@@ -29,9 +29,8 @@ def measured(frame: Frame, elements: Elements) -> Frame:
         ValueError: an element has a value that its meaning excludes.
     """
     found = {
-        name: _pair(elements, name)
-        for name in ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
-    }
+        name: _pair(elements, name) for name in ("ImagerPixelSpacing", "NominalScannedPixelSpacing")
+    } | {"PixelSpacing": frame.spacing}
     pixel, detector = found["PixelSpacing"], found["ImagerPixelSpacing"]
     factor = elements.hint("EstimatedRadiographicMagnificationFactor")
     by = f" of {factor[0]:g}" if factor else ""

@@ -85,6 +85,7 @@ def tiles_of(sheet: Frame) -> tuple[Frame, ...]:
             unit=sheet.unit,
             thickness_mm=step,
             traits=sheet.traits,
+            scale=sheet.scale,
         )
         for index in range(count)
     )

@@ -11,7 +11,7 @@ from typing import Any
 from tfseg.errors import DataError
 from tfseg.io.dicom.damage import damage, lenient, reason
 from tfseg.io.dicom.elements import printable, sequences
-from tfseg.io.dicom.frames import Frame, Header
+from tfseg.io.dicom.frames import Frame, Header, scale_of
 from tfseg.io.dicom.moments import seconds
 from tfseg.io.dicom.nuclear import ELEMENTS, slices
 from tfseg.io.dicom.traits import Traits
@@ -98,6 +98,26 @@ def _frame(
         found = numbers(sequence, keyword, 1)
         return default if found is None else found[0]
 
+    def rescale(keyword: str) -> float | None:
+        value = find("PixelValueTransformationSequence", keyword)
+        if value is None:
+            return None
+        if hasattr(value, "__len__"):
+            shown = printable("\\".join(map(str, value)))[:60]
+            raise DataError(
+                f"{header.name} frame {index + 1}: {keyword} must have 1 value; it is '{shown}'. "
+                "Correct the header, or export the series again."
+            )
+        return float(value)
+
+    if find("PixelValueTransformationSequence", "ModalityLUTSequence") or any(
+        group.get("ModalityLUTSequence") for group in (own, shared)
+    ):
+        raise DataError(
+            f"{header.name} frame {index + 1}: a Modality LUT in a functional group is not read "
+            "(PS3.3 C.7.6.16.2.9 has a rescale there). Export single-frame files."
+        )
+    slope, intercept = rescale("RescaleSlope"), rescale("RescaleIntercept")
     measures = "PixelMeasuresSequence"
     thickness = number(measures, "SliceThickness", 0) or number(measures, "SpacingBetweenSlices", 0)
     values, content = "PixelValueTransformationSequence", "FrameContentSequence"
@@ -139,11 +159,12 @@ def _frame(
         position=numbers("PlanePositionSequence", "ImagePositionPatient", 3),
         orientation=numbers("PlaneOrientationSequence", "ImageOrientationPatient", 6),
         spacing=numbers(measures, "PixelSpacing", 2),
-        slope=number(values, "RescaleSlope", 1.0),
-        intercept=number(values, "RescaleIntercept", 0.0),
+        slope=1.0 if slope is None else slope,
+        intercept=0.0 if intercept is None else intercept,
         unit=printable(str(find(values, "RescaleType") or "")),
         thickness_mm=abs(thickness) or None,
         traits={name: value for name, value in traits.items() if value is not None},
+        scale=scale_of(slope, intercept),
     )
 
 

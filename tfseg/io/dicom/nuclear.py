@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from tfseg.errors import DataError
-from tfseg.io.dicom.frames import Frame, Header
+from tfseg.io.dicom.frames import Frame, Header, scale_of
 
 # Vector -> the trait that it gives.
 _VECTORS = {
@@ -47,6 +47,7 @@ def slices(header: Header, dataset: Any) -> tuple[Frame, ...]:
     detectors = list(dataset.get("DetectorInformationSequence") or [dataset])
     spacing, step = dataset.get("PixelSpacing"), dataset.get("SpacingBetweenSlices")
     numbers, traits = _vectors(header, dataset)
+    slope, intercept = dataset.get("RescaleSlope"), dataset.get("RescaleIntercept")
     frames = []
     for index in range(header.frames):
         which = int(traits[index].get("detector", (1.0,))[0])
@@ -77,11 +78,12 @@ def slices(header: Header, dataset: Any) -> tuple[Frame, ...]:
                 position=tuple(place.tolist()),
                 orientation=tuple(cosines.ravel().tolist()),
                 spacing=tuple(float(number) for number in spacing),
-                slope=float(dataset.get("RescaleSlope") or 1),
-                intercept=float(dataset.get("RescaleIntercept") or 0),
+                slope=1.0 if slope is None else float(slope),
+                intercept=0.0 if intercept is None else float(intercept),
                 unit="",
                 thickness_mm=abs(float(dataset.get("SliceThickness") or step)) or None,
                 traits=dict(traits[index]),
+                scale=scale_of(slope, intercept),
             )
         )
     return tuple(frames)

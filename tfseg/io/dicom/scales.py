@@ -15,9 +15,9 @@ def check_scales(frames: tuple[Frame, ...], what: str) -> tuple[str, ...]:
     A slice without the rescale of the others would have stored values among rescaled ones.
 
     Raises:
-        DataError: slices differ in PhotometricInterpretation; some have RescaleSlope and
-            RescaleIntercept and others not; or they are in different units (PS3.3 C.11.1.1.2; of
-            CT also C.8.2.1).
+        DataError: slices differ in PhotometricInterpretation, or those that are mirrored in
+            BitsStored; some have RescaleSlope and RescaleIntercept and others not; or they are in
+            different units (PS3.3 C.11.1.1.2; of CT also C.8.2.1).
     """
     first = frames[0].header
     shown, odd = _majority(frames, lambda frame: frame.header.photometric)
@@ -27,6 +27,14 @@ def check_scales(frames: tuple[Frame, ...], what: str) -> tuple[str, ...]:
             f"is brighter; {odd.name} has {odd.header.photometric or 'none'}, most have "
             f"{shown or 'none'}. Export the series again."
         )
+    if frames[0].inverted and not first.signed:
+        bits, odd = _majority(frames, lambda frame: str(frame.header.stored))
+        if odd is not None:
+            raise DataError(
+                f"{what}: MONOCHROME1 is mirrored in the range of BitsStored, so it must be one; "
+                f"{odd.name} has {odd.header.stored}, most have {bits}. Export the series "
+                "again."
+            )
     if not first.has_lut:
         scale, odd = _majority(frames, lambda frame: frame.scale)
         if odd is not None:
@@ -41,10 +49,16 @@ def check_scales(frames: tuple[Frame, ...], what: str) -> tuple[str, ...]:
             f"{what}: the values of all slices must be in one unit (RescaleType, Units); "
             f"{odd.name} is in {_compared(odd)}, most are in {unit}. Export the series again."
         )
-    if first.has_lut or first.is_capture or scale == "both":
+    if first.has_lut:
+        both = any(frame.scale != "none" for frame in frames)
+        return (
+            ("a Modality LUT and a rescale are given, of which only one may be (PS3.3 C.11.1): the "
+             "LUT is taken",) if both else ()
+        )  # fmt: skip
+    if scale == "both":
         return ()
     if scale == "none":
-        if first.modality != "CT" or first.has_groups:
+        if first.modality != "CT" or first.is_capture:
             return ()
         return (
             "no RescaleSlope and RescaleIntercept, which CT must have: the stored values are taken "

@@ -54,6 +54,7 @@ _NUMBERS = {
     "XRayTubeCurrent": ("XRayTubeCurrent", "XRayTubeCurrentInmA"),
     "GantryDetectorTilt": ("GantryDetectorTilt",),
 }
+_COUNTED = ("SeriesNumber", "AcquisitionNumber")  # may be a patient's number
 _MILLISECONDS = {
     "EchoTime": ("EchoTime", "EffectiveEchoTime"),
     "RepetitionTime": ("RepetitionTime",),
@@ -110,7 +111,9 @@ def _told(header: Dataset, frame: int, *, identify: bool) -> Iterator[tuple[str,
     numbers = _NUMBERS | (_PERSON_NUMBERS if identify else {})
     for name, keywords in numbers.items():
         value = _number(places, keywords)
-        if value is not None:
+        if value is not None and not (
+            name in _COUNTED and not identify and private.names_someone(f"{value:.0f}")
+        ):
             yield name, int(value) if value.is_integer() else value
     for name, keywords in _MILLISECONDS.items():
         value = _number(places, keywords)

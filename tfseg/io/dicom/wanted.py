@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 # Element -> how its value is read. Text and decimal strings are alike in every transfer syntax;
-# binary ones ("short": US or SS, "double": FD) follow the byte order; of a "person" a digest is
-# kept, which tells people apart and names nobody.
+# binary ones ("short": US or SS, "double": FD) follow the byte order; "signed" ones are kept
+# where their VR is SS and they are negative; of a "person" a digest is kept, which tells people
+# apart and names nobody.
 WANTED: dict[int, tuple[str, str]] = {
     0x00080005: ("SpecificCharacterSet", "text"),
     0x00080008: ("ImageType", "text"),
@@ -74,6 +75,9 @@ WANTED: dict[int, tuple[str, str]] = {
     0x00280101: ("BitsStored", "short"),
     0x00280102: ("HighBit", "short"),
     0x00280103: ("PixelRepresentation", "short"),
+    0x00280106: ("SmallestImagePixelValue", "signed"),
+    0x00280107: ("LargestImagePixelValue", "signed"),
+    0x00280120: ("PixelPaddingValue", "signed"),
     0x00281052: ("RescaleIntercept", "decimal"),
     0x00281053: ("RescaleSlope", "decimal"),
     0x00281054: ("RescaleType", "text"),

@@ -1,0 +1,29 @@
+"""Text in the character sets of DICOM (PS3.3 C.12.1.1.2, PS3.5 6.1)."""
+
+from __future__ import annotations
+
+import re
+
+from tfseg.io.dicom.damage import lenient
+
+_ESCAPE = re.compile("\x1b[$()*+./-]{1,2}.")
+_ENCODINGS = {
+    "ISO_IR 100": "latin-1", "ISO_IR 101": "iso8859-2", "ISO_IR 109": "iso8859-3",
+    "ISO_IR 110": "iso8859-4", "ISO_IR 144": "iso8859-5", "ISO_IR 127": "iso8859-6",
+    "ISO_IR 126": "iso8859-7", "ISO_IR 138": "iso8859-8", "ISO_IR 148": "iso8859-9",
+    "ISO_IR 166": "tis-620", "ISO_IR 13": "shift-jis", "ISO_IR 192": "utf-8",
+    "GB18030": "gb18030", "GBK": "gbk",
+}  # fmt: skip
+
+
+def decoded(raw: bytes, name: str) -> str:
+    """Return text in the character sets that SpecificCharacterSet names (PS3.3 C.12.1.1.2)."""
+    if "\\" not in name and b"\x1b" not in raw:
+        encoding = _ENCODINGS.get(name.replace("ISO 2022 IR", "ISO_IR"), "latin-1")
+        return raw.decode(encoding, "replace")
+    # Code extensions switch sets by escape sequences (PS3.5 6.1.2.5).
+    from pydicom.charset import convert_encodings, decode_bytes
+
+    with lenient():
+        text = decode_bytes(raw, convert_encodings(name.split("\\")), {"\\", "\r", "\n"})
+    return _ESCAPE.sub("", text)  # some of pydicom's codecs leave them
