@@ -36,6 +36,7 @@ LAYERS = (
         "tfseg.steps",
         "tfseg.quiet",
         "tfseg.fingerprint",
+        "tfseg.augmentation",
     ),
     ("tfseg.volume", "tfseg.plan", "tfseg.runs"),
     ("tfseg.artifact", "tfseg.config"),

@@ -9,44 +9,12 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tfseg import strict_json
+from tfseg.augmentation import AugmentationConfig
 from tfseg.errors import ConfigError
 from tfseg.plan import Plan, first_problem
 
 UNLIMITED_EPOCHS = 100_000  # the most there may be: the time budget ends the run
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-
-
-class AugmentationConfig(BaseModel):
-    """How training patches are varied. Probabilities are per patch; 0 switches one off.
-
-    Attributes:
-        flip: axes that may be mirrored, of ``zyx``; each with probability 0.5.
-        rotation_degrees: largest angle about each axis (2D: in the plane).
-        scale: range of the zoom factor.
-        noise_std: largest standard deviation of added noise, in normalised units.
-        contrast: range of the factor about the patch's mean.
-        brightness: largest shift, in normalised units.
-        gamma: range of the exponent applied to the patch scaled to [0, 1].
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    flip: Annotated[str, Field(pattern="^[zyx]*$")] = "zyx"
-    rotation_degrees: Annotated[float, Field(ge=0, le=180)] = 30.0
-    rotation_p: Annotated[float, Field(ge=0, le=1)] = 0.3
-    scale: tuple[Annotated[float, Field(gt=0.2, lt=5)], Annotated[float, Field(gt=0.2, lt=5)]] = (
-        0.8,
-        1.25,
-    )
-    scale_p: Annotated[float, Field(ge=0, le=1)] = 0.3
-    noise_std: Annotated[float, Field(ge=0, le=2)] = 0.2
-    noise_p: Annotated[float, Field(ge=0, le=1)] = 0.15
-    contrast: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]] = (0.75, 1.25)
-    contrast_p: Annotated[float, Field(ge=0, le=1)] = 0.2
-    brightness: Annotated[float, Field(ge=0, le=3)] = 0.2
-    brightness_p: Annotated[float, Field(ge=0, le=1)] = 0.2
-    gamma: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]] = (0.7, 1.5)
-    gamma_p: Annotated[float, Field(ge=0, le=1)] = 0.15
 
 
 class TrainConfig(BaseModel):
@@ -165,12 +133,8 @@ def split_settings(
     run: dict[str, Any] = {}
     plan: dict[str, Any] = {}
     network: dict[str, Any] = {}
-    parts: dict[str, Any] = {}
-    for key, value in settings.items():
-        head, dot, tail = key.partition(".")
-        if head == "augmentation" and dot:
-            parts[tail] = value
-        elif key in _RUN_KEYS:
+    for key, value in whole_augmentation(settings).items():
+        if key in _RUN_KEYS:
             run[key] = value
         elif key in Plan.model_fields:
             plan[key] = value
@@ -178,14 +142,30 @@ def split_settings(
             network[key] = value
         else:
             raise _unknown_setting(key, model_options, model)
-    if parts and "augmentation" in run:
+    return run, plan, network
+
+
+def whole_augmentation(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return settings with ``augmentation.x`` put into ``augmentation``, which may name a set.
+
+    Raises:
+        ConfigError: parts beside a whole that is not the name of a set.
+    """
+    mark = "augmentation."
+    parts = {
+        key.removeprefix(mark): value for key, value in settings.items() if key.startswith(mark)
+    }
+    rest = {key: value for key, value in settings.items() if not key.startswith(mark)}
+    if not parts:
+        return rest
+    whole = rest.get("augmentation", "default")
+    if not isinstance(whole, str):
         raise ConfigError(
             f"--set augmentation is given as a whole and by its part {next(iter(parts))!r}. "
-            "Choose one of the two."
+            "Choose one of the two, or a set and parts: "
+            "--set augmentation=strong --set augmentation.flip=x."
         )
-    if parts:
-        run["augmentation"] = parts
-    return run, plan, network
+    return {**rest, "augmentation": {"preset": whole, **parts}}
 
 
 def _unknown_setting(key: str, model_options: tuple[str, ...], model: str) -> ConfigError:

@@ -39,7 +39,7 @@ def test_other_durations_are_refused(text):
         ("zx", "zx"),
         ("", ""),
         ("a=b", "a=b"),
-        ('{"flip": "x", "gamma_p": 0}', {"flip": "x", "gamma_p": 0}),
+        ('{"flip": "x", "gamma": 0}', {"flip": "x", "gamma": 0}),
     ],
 )
 def test_values(text, value):
@@ -63,13 +63,13 @@ def test_settings_go_where_their_key_belongs():
     settings = {
         "epochs": 3,
         "augmentation.flip": "x",
-        "augmentation.noise_p": 0,
+        "augmentation.noise": 0,
         "patch_size": [8, 8],
         "depth": 3,
         "faithful": True,
     }
     assert split_settings(settings, OPTIONS, "unet") == (
-        {"epochs": 3, "augmentation": {"flip": "x", "noise_p": 0}},
+        {"epochs": 3, "augmentation": {"preset": "default", "flip": "x", "noise": 0}},
         {"patch_size": [8, 8]},
         {"depth": 3, "faithful": True},
     )
@@ -109,11 +109,20 @@ def test_what_has_an_option_of_its_own_is_no_setting(key):
 
 @pytest.mark.parametrize("order", [1, -1])
 def test_augmentation_as_a_whole_and_in_part_is_refused(order):
-    settings = {"augmentation": {"gamma_p": 0}, "augmentation.flip": "x"}
+    settings = {"augmentation": {"gamma": 0}, "augmentation.flip": "x"}
     with pytest.raises(
         ConfigError, match="augmentation is given as a whole and by its part 'flip'"
     ):
         split_settings(dict(list(settings.items())[::order]), OPTIONS, "unet")
+
+
+def test_a_set_of_augmentations_and_changes_to_it():
+    settings = parse_settings(("augmentation=strong", "augmentation.blur=0.5"))
+    run, _, _ = split_settings(settings, OPTIONS, "unet")
+    changed = TrainConfig(model="unet", data="d", **run).augmentation
+    strong = TrainConfig(model="unet", data="d", augmentation="strong").augmentation
+    assert changed == strong.model_copy(update={"blur": 0.5})
+    assert strong.elastic > 0
 
 
 @pytest.mark.parametrize(
@@ -132,11 +141,12 @@ def test_augmentation_as_a_whole_and_in_part_is_refused(order):
         ({"replicas": 100}, r"replicas: .*; got 100"),
         ({"augmentation": {"flip": "xyq"}}, r"augmentation.flip: .*; got 'xyq'"),
         (
-            {"augmentation": {"contrast": [0.5, float("inf")]}},
-            r"augmentation.contrast.1: .*got inf",
+            {"augmentation": {"contrast_range": [0.5, float("inf")]}},
+            r"augmentation.contrast_range.1: .*got inf",
         ),
-        ({"augmentation": {"blur": 1}}, r"augmentation.blur: Extra inputs .*; got 1"),
+        ({"augmentation": {"blurr": 1}}, r"augmentation.blurr: Extra inputs .*; got 1"),
         ({"augmentation": 5}, r"augmentation: .*; got 5"),
+        ({"augmentation": "much"}, r"augmentation: preset must be one of none, default, .*'much'"),
         ({"epoch": 5}, r"epoch: Extra inputs are not permitted; got 5"),
     ],
 )

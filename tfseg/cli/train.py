@@ -162,7 +162,7 @@ def _resumed(setup: Setup, given: dict[str, Any]) -> Setup:
     """Return the run's set-up; its length and the place of its data may change when it goes on."""
     from dataclasses import replace
 
-    from tfseg.config import parse_settings
+    from tfseg.config import TrainConfig, parse_settings, whole_augmentation
     from tfseg.errors import ConfigError
     from tfseg.files import read_json
     from tfseg.plan import Plan
@@ -174,6 +174,11 @@ def _resumed(setup: Setup, given: dict[str, Any]) -> Setup:
         document = read_json(given["config_file"], "the configuration")
         fixed.update(document if isinstance(document, dict) else {"config": document})
     fixed.update(parse_settings(given["settings"]))
+    if "augmentation" in fixed:  # the run has the values of a named set, not its name
+        fixed = whole_augmentation(fixed)
+        document = {"model": "", "data": "", "augmentation": fixed.pop("augmentation")}
+        whole = TrainConfig.parse(document, "settings").augmentation.model_dump(mode="json")
+        fixed.update({f"augmentation.{key}": value for key, value in whole.items()})
     if given["plan_file"] and Plan.load(given["plan_file"]) != setup.plan:
         fixed["plan"] = given["plan_file"]
     data = fixed.pop("data", None)

@@ -19,6 +19,7 @@ from tfseg.files import read_json, sha256, write_json
 from tfseg.fingerprint import ImageFingerprint
 from tfseg.losses import build_loss, leave_out
 from tfseg.models import model_config, model_info
+from tfseg.pipeline.augment import check_augmentation
 from tfseg.pipeline.cache import prepare_cases
 from tfseg.pipeline.patches import PatchSampler
 from tfseg.plan import Plan
@@ -113,6 +114,7 @@ def plan_run(
     network = model_config(config.model, **options)
     if planned and "patch_size" not in plan_settings:
         plan = fit_patch(plan, network.divisor(plan.dims))
+    check_augmentation(config.augmentation, plan)
     loss = build_loss(config.loss)
     loss.map_maker()
     refuse_unused_loss(config, network)

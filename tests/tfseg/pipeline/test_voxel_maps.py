@@ -5,17 +5,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tfseg.config import AugmentationConfig
+from tfseg.augmentation import AugmentationConfig
 from tfseg.datasets import open_dataset
 from tfseg.errors import DataError
+from tfseg.pipeline.augment import _INTENSITY
 from tfseg.pipeline.batches import patch_batches
 from tfseg.pipeline.cache import PreparedCase, prepare_cases, with_voxel_maps
 from tfseg.pipeline.patches import PatchSampler
 from tfseg.plan import Channel, Plan, Scale
 
-STILL = AugmentationConfig(
-    flip="", rotation_p=0, scale_p=0, noise_p=0, contrast_p=0, brightness_p=0, gamma_p=0
-)
+STILL = AugmentationConfig(preset="none")
 
 
 def plan(patch=(4, 5, 6)):
@@ -89,7 +88,9 @@ def test_a_damaged_map_says_what_to_delete(cases):
         with_voxel_maps(cases, double, "double", plan())
 
 
-@pytest.mark.parametrize("augmentation", [STILL, AugmentationConfig()])
+@pytest.mark.parametrize(
+    "augmentation", [STILL, AugmentationConfig(), AugmentationConfig(preset="strong")]
+)
 @pytest.mark.parametrize("patch", [(4, 5, 6), (7, 6), (12, 12, 12)])
 def test_the_map_goes_through_what_the_image_goes_through(augmentation, patch):
     """A map that equals the image stays equal to it, outside included."""
@@ -97,9 +98,7 @@ def test_the_map_goes_through_what_the_image_goes_through(augmentation, patch):
     image = rng.normal(size=(6, 9, 10)).astype(np.float32)
     label = rng.integers(0, 2, image.shape).astype(np.uint8)
     case = PreparedCase("a", image[..., np.newaxis], label, {}, voxel_map=image)
-    quiet = augmentation.model_copy(
-        update={"noise_p": 0.0, "contrast_p": 0.0, "brightness_p": 0.0, "gamma_p": 0.0}
-    )
+    quiet = augmentation.model_copy(update=dict.fromkeys(_INTENSITY, 0.0))
     draw = PatchSampler([case], plan(patch), quiet, 0.0, 0)
     without = PatchSampler([replace(case, voxel_map=None)], plan(patch), quiet, 0.0, 0)
     for index in range(30):

@@ -136,10 +136,12 @@ def test_data_that_were_moved_are_named_and_recognised(place, tfseg):
 
 def test_settings_that_are_the_runs_own_are_taken_and_others_refused(place, tfseg):
     same = ("--seed", 0, "--fold", 0, "--set", "base_filters=4", "--set", "patch_size=16,16,16")
+    same = (*same, "--set", "augmentation=default", "--set", "augmentation.flip=zyx")
     assert tfseg("train", "--resume", "--run", "r", "--model", "unet", *same)[0] == 0
     for words, expected in (
         (("--set", "loss=ce"), "loss cannot change from dice + ce to ce"),
         (("--set", "augmentation.flip=x"), "augmentation.flip cannot change from zyx to x"),
+        (("--set", "augmentation=none"), "augmentation.flip cannot change from zyx to "),
         (("--set", "base_filters=8"), "base_filters cannot change from 4 to 8"),
         (("--fold", "all"), "fold cannot change from 0 to all"),
         (("--deterministic",), "deterministic cannot change from False to True"),

@@ -53,6 +53,8 @@ Command = Callable[..., tuple[int, str, str]]
             "an unpadded unet must have its training outputs at full resolution",
         ),
         (["--model", "unet", "--set", "augmentation.flip=q"], "augmentation.flip"),
+        (["--model", "unet", "--set", "augmentation=much"], "preset must be one of none, default"),
+        (["--model", "unet", "--set", "augmentation.colour=0.5"], "the three channels R, G, B"),
         (["--model", "unet", "--set", "dims=4"], "dims"),
         (["--model", "unet", "--config", "missing.json"], "configuration is missing"),
         (["--model", "unet", "--plan", "missing.json"], "plan is missing"),
