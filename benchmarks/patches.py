@@ -1,6 +1,6 @@
 """Augmented patches of 96^3: tfseg beside TorchIO and batchgeneratorsv2.
 
-    python benchmarks/patches.py [--repeats 5] [--patches 16] [--cases torchio,...]
+    python benchmarks/patches.py [--repeats 5] [--patches 32] [--cases torchio,...]
                                  [--peers-python PATH]
 
 * torchio: every operation that TorchIO and tfseg share, on every patch: mirroring, rotation,
@@ -121,6 +121,7 @@ def by_torchio(case: str) -> Draw:
     import torch
     import torchio as tio
 
+    torch.manual_seed(0)
     torch.set_num_threads(1)
     SimpleITK.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
     transform = tio.Compose(
@@ -164,6 +165,8 @@ def by_batchgeneratorsv2(case: str) -> Draw:
     from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
     from batchgeneratorsv2.transforms.utils.random import RandomTransform
 
+    np.random.seed(0)
+    torch.manual_seed(0)
     torch.set_num_threads(1)
     always = case != "nnunet"
     half = 1.0 if always else 0.5
@@ -231,7 +234,7 @@ def main() -> int:
     """Run tfseg and each case's peer in turns; print times and ratios."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=5, help="processes of each contender")
-    parser.add_argument("--patches", type=int, default=16, help="patches that are timed")
+    parser.add_argument("--patches", type=int, default=32, help="patches that are timed")
     parser.add_argument("--cases", default=",".join(CASES), help="what to compare")
     parser.add_argument("--peers-python", default=sys.executable, help="interpreter of the peers")
     parser.add_argument("--run", nargs=2, metavar=("NAME", "CASE"), help=argparse.SUPPRESS)

@@ -11,6 +11,7 @@ from tfseg.artifact import Manifest
 from tfseg.errors import DataError
 from tfseg.evaluation import METRICS_FILE, Metrics
 from tfseg.files import read_json, write_text
+from tfseg.pipeline.picture import PATCHES_FILE
 from tfseg.report.columns import columns, number
 from tfseg.report.curves import History, curves_png
 from tfseg.report.evaluation import EVALUATION_FILE
@@ -59,6 +60,7 @@ def render(run: Path) -> str:
         colours=manifest.colours,
         facts=_facts(manifest, metrics, history),
         curves=curves_png(history, manifest.plan.labels) if _drawable(history) else None,
+        patches=_optional(run / PATCHES_FILE, Path.read_bytes),
         pictures=_pictures(run / PICTURES_FOLDER),
         sections=[
             (title, _rows(document))

@@ -22,6 +22,7 @@ from tfseg.models import model_config, model_info
 from tfseg.pipeline.augment import check_augmentation
 from tfseg.pipeline.cache import prepare_cases
 from tfseg.pipeline.patches import PatchSampler
+from tfseg.pipeline.picture import write_patches
 from tfseg.plan import Plan
 from tfseg.planning import Budget, fit_patch, make_plan, network_options, take_fingerprint
 from tfseg.runs import CACHE, mark_latest
@@ -281,6 +282,7 @@ def train_run(setup: Setup, folder: Path, *, resume: bool, track: Track) -> Mani
     # Everything that can be refused has been: only now does the run appear on disk.
     Setup(config, plan, split=split).save(folder)
     manifest.save(folder, "manifest.json")
+    write_patches(trainer.sampler, folder)
     mark_latest(folder)
     try:
         progress = trainer.train()

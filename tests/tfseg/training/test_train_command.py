@@ -34,7 +34,7 @@ def test_a_run_leaves_everything_behind(
     run = tmp_path / "runs" / "a"
     assert (tmp_path / "runs" / "latest").resolve() == run.resolve()
     for name in (
-        "config.json", "plan.json", "manifest.json", "history.csv", "metrics.json",
+        "config.json", "plan.json", "manifest.json", "history.csv", "patches.png", "metrics.json",
         "model.keras", "checkpoints/last.npz", "report.html",
     ):  # fmt: skip
         assert (run / name).is_file(), name
