@@ -91,17 +91,18 @@ def check_augmentation(rule: AugmentationConfig, plan: Plan) -> None:
         )
     if rule.elastic > 0 and rule.elastic_sigma_vox is not None:
         box = Box.of(plan)
-        most = min(
+        limits = [
             _FOLDS[rule.elastic_spline] * distance * mm / box.finest
             for distance, mm in zip(_distances(rule, box), box.spacing, strict=True)
             if distance > 0
-        )
+        ]
+        most = min(limits, default=math.inf)
         if rule.elastic_sigma_vox > most:
             raise ConfigError(
                 "augmentation.elastic_sigma_vox must be small beside the control points' distance, "
                 f"or the patch folds; got {rule.elastic_sigma_vox:g} for patches of "
                 f"{' x '.join(map(str, plan.patch_size))} voxels and elastic_grid="
-                f"{rule.elastic_grid}. Use {math.floor(10 * most) / 10:g} or less, or null to "
+                f"{rule.elastic_grid}. Use {math.floor(100 * most) / 100:g} or less, or null to "
                 "have it follow the patch."
             )
 

@@ -270,7 +270,7 @@ def test_a_field_that_would_fold_is_refused_with_what_fits():
     rule = AugmentationConfig(preset="unet")
     check_augmentation(rule, plan((572, 572)))  # the paper's tile
     check_augmentation(AugmentationConfig(preset="vnet"), plan((64, 128, 128)))
-    with pytest.raises(ConfigError, match=r"got 10 for patches of 64 x 64 .* Use 7\.8 or less"):
+    with pytest.raises(ConfigError, match=r"got 10 for patches of 64 x 64 .* Use 7\.87 or less"):
         check_augmentation(rule, plan((64, 64)))
     check_augmentation(rule.model_copy(update={"elastic_sigma_vox": 7.8}), plan((64, 64)))
     # 31 voxels of 3 mm are as long as 93 of 1 mm.
