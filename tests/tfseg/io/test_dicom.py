@@ -204,3 +204,16 @@ def test_folders_without_dicom(tmp_path: Path) -> None:
     (tmp_path / "scan.dcm").write_text("text")
     with pytest.raises(DataError, match="no DICOM image: bytes 128 to 131 must be DICM"):
         read_volume(tmp_path / "scan.dcm")
+
+
+@pytest.mark.parametrize(
+    ("signed", "value", "said"),
+    [(0, 4095, False), (0, 4096, True), (1, -2048, False), (1, 2047, False), (1, 2048, True)],
+)
+def test_values_beyond_the_stored_bits_are_said(write_series: Write, signed, value, said) -> None:
+    stored = np.zeros(ARRAY.shape, np.int16 if signed else np.uint16)
+    stored[3, 1, 2] = value
+    bits = {"BitsStored": 12, "HighBit": 11, "PixelRepresentation": signed}
+    folder = write_series(stored, **bits)[0].parent
+    (stack,) = dicom.split(dicom.scan_tree(folder).series[0])
+    assert any("more than BitsStored (12)" in one for one in dicom.load(stack).cautions) is said

@@ -271,3 +271,26 @@ def test_slices_of_two_units_are_refused(write_series: Write) -> None:
     (stack,) = dicom.split(dicom.scan_tree(folder).series[0])
     with pytest.raises(DataError, match="must be in one unit"):
         dicom.load(stack)
+
+
+@pytest.mark.parametrize(
+    ("odd", "name"),
+    [
+        ({"PatientWeight": 70}, "PatientWeight"),
+        ({"RadiopharmaceuticalInformationSequence": drug(RadionuclideTotalDose=2e8)},
+         "RadionuclideTotalDose"),
+    ],
+)  # fmt: skip
+def test_a_file_with_another_dose_or_weight(write_series: Write, odd, name) -> None:
+    loaded = load(write_series, each=lambda index: odd if index == 2 else {})
+    assert loaded.unit == "BQML"
+    assert any(f"SUV needs one {name} in all files" in one for one in loaded.cautions)
+
+
+@pytest.mark.parametrize(("half_life", "doubtful"), [(6586.2, False), (6588, False), (1221, True)])
+def test_a_half_life_that_is_not_that_of_the_nuclide(write_series, half_life, doubtful) -> None:
+    code = Dataset()
+    code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = "C-111A1", "SRT", "18F"
+    info = drug(RadionuclideHalfLife=half_life, RadionuclideCodeSequence=Sequence([code]))
+    loaded = load(write_series, RadiopharmaceuticalInformationSequence=info)
+    assert any("that of the coded F-18 is 6586.2 s" in one for one in loaded.cautions) is doubtful

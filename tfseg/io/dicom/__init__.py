@@ -100,9 +100,11 @@ def load(stack: Stack, *, allow_gaps: bool = False, suv: bool = True) -> Loaded:
         if unit != UNIT or activity.doubtful:
             cautions = (*cautions, activity.decision)
     if header.photometric == "MONOCHROME1":
-        inverted = "inverted" if frames[0].inverted else f"kept, since values are in {unit}"
+        units = unit or "what a rescale of CT gives"
+        inverted = "inverted" if frames[0].inverted else f"kept, since values are in {units}"
         said = (*said, f"MONOCHROME1 {inverted}")
-    array = decode(frames, what)
+    array, cut = decode(frames, what)
+    said, cautions = (*said, *cut), (*cautions, *cut)
     if placed.correction is not None:
         array = regularise(array, placed.correction)
     volume = Volume(array, placed.affine, stack.series.modality)

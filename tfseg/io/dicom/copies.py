@@ -79,7 +79,7 @@ def fingerprints(frames: Sequence[Frame], *, whole: bool = False) -> list[str]:
         if whole:
             some = [_frame(some[0], index) for index in range(some[0].header.frames)]
         try:
-            planes = decode(tuple(some), "series")
+            planes, _ = decode(tuple(some), "series")
         except DataError:
             continue
         if whole:

@@ -167,9 +167,13 @@ class Frame:
         """Whether values are to be mirrored, so that more is brighter.
 
         MONOCHROME1 shows less as brighter. Where the header names a unit, the values are
-        quantities and not brightness: mirrored they would be false.
+        quantities and not brightness: mirrored they would be false. Those of CT with a rescale
+        are HU in all likelihood, named or not, unless RescaleType says that they are not.
         """
-        return self.header.photometric == "MONOCHROME1" and not self.named_unit
+        header = self.header
+        scaled = self.unit != UNSPECIFIED and (header.has_lut or self.scale != "none")
+        quantities = self.named_unit or (header.modality == "CT" and scaled)
+        return header.photometric == "MONOCHROME1" and not quantities
 
     @property
     def rows(self) -> int:

@@ -23,6 +23,9 @@ _FOR_ALL = (
     "PixelSpacing", "SpacingBetweenSlices", "SliceThickness", "ImageOrientationPatient",
     "RescaleSlope", "RescaleIntercept", "RescaleType",
 )  # fmt: skip
+_TWO_SCALES = (
+    "the rescale of the functional groups is taken (PS3.3 C.7.6.16.2.9); outside them is another"
+)
 _PLACES = frozenset(("ImagePositionPatient", "InStackPositionNumber", "StackID"))
 
 
@@ -118,6 +121,11 @@ def _frame(
             "(PS3.3 C.7.6.16.2.9 has a rescale there). Export single-frame files."
         )
     slope, intercept = rescale("RescaleSlope"), rescale("RescaleIntercept")
+    outside = (top.get("RescaleSlope"), top.get("RescaleIntercept"))
+    differs = any(
+        other not in {None, ""} and (hasattr(other, "__len__") or float(other) != value)
+        for other, value in zip(outside, (slope, intercept), strict=True)
+    )
     measures = "PixelMeasuresSequence"
     thickness = number(measures, "SliceThickness", 0) or number(measures, "SpacingBetweenSlices", 0)
     values, content = "PixelValueTransformationSequence", "FrameContentSequence"
@@ -165,6 +173,7 @@ def _frame(
         thickness_mm=abs(thickness) or None,
         traits={name: value for name, value in traits.items() if value is not None},
         scale=scale_of(slope, intercept),
+        remarks=(_TWO_SCALES,) if differs else (),
     )
 
 

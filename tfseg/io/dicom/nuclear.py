@@ -1,8 +1,9 @@
 """Slices of reconstructed nuclear medicine (PS3.3 C.8.4.14 and C.8.4.15).
 
-One position is given, that of the first slice; the others follow at steps of
-SpacingBetweenSlices along the normal. Vectors (PS3.3 C.8.4.8.1) say of each frame which slice it
-is, and of which energy window, detector, interval and time slot.
+One position is given, that of the first frame ("first voxel transmitted"); the other slices
+follow at steps of SpacingBetweenSlices along the normal, by the difference of their numbers.
+Vectors (PS3.3 C.8.4.8.1) say of each frame which slice it is, and of which energy
+window, detector, interval and time slot.
 """
 
 from __future__ import annotations
@@ -28,6 +29,10 @@ ELEMENTS = (
     "RescaleSlope", "RescaleIntercept", "ImagePositionPatient", "ImageOrientationPatient",
     "NumberOfSlices", "SliceVector", *_VECTORS,
 )  # fmt: skip
+_NOT_FIRST = (
+    "SliceVector does not begin with the lowest slice: the position is taken as that of the first "
+    "frame (PS3.3 C.8.4.15), and higher slices as further along SpacingBetweenSlices"
+)
 # ImageType, third value: views from around the patient, and not slices of it.
 _VIEWS = frozenset(("STATIC", "WHOLE BODY", "DYNAMIC", "GATED", "TOMO", "GATED TOMO"))
 
@@ -47,6 +52,7 @@ def slices(header: Header, dataset: Any) -> tuple[Frame, ...]:
     detectors = list(dataset.get("DetectorInformationSequence") or [dataset])
     spacing, step = dataset.get("PixelSpacing"), dataset.get("SpacingBetweenSlices")
     numbers, traits = _vectors(header, dataset)
+    remarks = (_NOT_FIRST,) if min(numbers) < 0 else ()
     slope, intercept = dataset.get("RescaleSlope"), dataset.get("RescaleIntercept")
     frames = []
     for index in range(header.frames):
@@ -84,13 +90,14 @@ def slices(header: Header, dataset: Any) -> tuple[Frame, ...]:
                 thickness_mm=abs(float(dataset.get("SliceThickness") or step)) or None,
                 traits=dict(traits[index]),
                 scale=scale_of(slope, intercept),
+                remarks=remarks,
             )
         )
     return tuple(frames)
 
 
 def _vectors(header: Header, dataset: Any) -> tuple[list[int], list[dict[str, tuple[float, ...]]]]:
-    """Return for each frame the number of its slice, from 0, and its traits."""
+    """Return for each frame its slice, counted from that of the first frame, and its traits."""
     columns = {name: _vector(header, dataset, name) for name in ("SliceVector", *_VECTORS)}
     slice_numbers = columns.pop("SliceVector")
     traits: list[dict[str, tuple[float, ...]]] = [
@@ -98,12 +105,7 @@ def _vectors(header: Header, dataset: Any) -> tuple[list[int], list[dict[str, tu
         for index in range(header.frames)
     ]
     if slice_numbers:
-        if slice_numbers[0] != 1 or min(slice_numbers) < 1:
-            raise DataError(
-                f"{header.name}: the position is that of slice 1, which must come first; "
-                f"SliceVector begins with {slice_numbers[0]}."
-            )
-        return [number - 1 for number in slice_numbers], traits
+        return [number - slice_numbers[0] for number in slice_numbers], traits
     several = int(dataset.get("NumberOfSlices") or header.frames)
     if several != header.frames or any(len(set(values)) > 1 for values in columns.values()):
         raise DataError(

@@ -33,8 +33,8 @@ _Plane = NDArray[Any]
 _Numbered = list[tuple[int, Frame]]
 
 
-def decode(frames: tuple[Frame, ...], what: str) -> NDArray[Any]:
-    """Return the rescaled voxels (z, y, x) of slices in the given order.
+def decode(frames: tuple[Frame, ...], what: str) -> tuple[NDArray[Any], tuple[str, ...]]:
+    """Return the rescaled voxels (z, y, x) of slices in the given order, and what was cut.
 
     Stored values keep their type where no slope or intercept changes them; where both are
     whole numbers the smallest of int16, uint16 and int32 that holds them is taken; otherwise
@@ -55,10 +55,11 @@ def decode(frames: tuple[Frame, ...], what: str) -> NDArray[Any]:
     kept = np.dtype(np.float32) if direct else stored
     volume = np.empty((len(frames), frames[0].rows, frames[0].columns), kept)
     ends = np.empty((len(frames), 2))
+    cut: set[int] = set()  # slices whose words hold more than their BitsStored
 
     def fill(slices: _Numbered) -> None:
         lut = ModalityLut.of(slices[0][1].header, what) if tables else None
-        for number, plane in _stored_planes(slices, volume, what):
+        for number, plane in _stored_planes(slices, volume, what, cut):
             if direct:
                 slope, intercept = scales[number]
                 volume[number] = plane * np.float64(slope) + np.float64(intercept)
@@ -80,7 +81,15 @@ def decode(frames: tuple[Frame, ...], what: str) -> NDArray[Any]:
     with nullcontext() if native else lenient(), ThreadPoolExecutor(workers) as pool:
         for _ in pool.map(fill, files):
             pass
-    return volume if direct else _rescaled(volume, scales, ends)
+    said: tuple[str, ...] = ()
+    if cut:
+        name = frames[min(cut)].name
+        said = (
+            f"pixels of {len(cut)} slices ({name} first) hold more than BitsStored "
+            f"({first.stored}) says: an overlay, values beyond it, or signed values whose sign is "
+            "not extended. The bits beyond it are left out",
+        )
+    return volume if direct else _rescaled(volume, scales, ends), said
 
 
 def stored_dtype(header: Header) -> np.dtype[Any]:
@@ -113,19 +122,27 @@ def _check_stored(frame: Frame, first: Header, what: str) -> None:
         )
 
 
-def _stored_planes(slices: _Numbered, volume: _Plane, what: str) -> Iterator[tuple[int, _Plane]]:
-    """Yield (number in the volume, stored values (y, x)) of slices of one file."""
+def _stored_planes(
+    slices: _Numbered, volume: _Plane, what: str, cut: set[int]
+) -> Iterator[tuple[int, _Plane]]:
+    """Yield (number in the volume, stored values (y, x)) of slices of one file.
+
+    Numbers of slices whose words hold more than the stored bits are added to ``cut``.
+    """
     header = slices[0][1].header
+    wanted: dict[int, _Numbered] = {}
+    for item in slices:
+        wanted.setdefault(item[1].index, []).append(item)
     try:
         if header.syntax in _NATIVE:
             pictures = _native(slices, volume)
         else:
-            pictures = _encoded(header, {frame.index for _, frame in slices})
+            pictures = _encoded(header, set(wanted))
         for index, picture in pictures:
+            if _holds_more(picture, header):
+                cut.update(number for number, _ in wanted[index])
             cleaned = _cleaned(picture, header, invert=slices[0][1].inverted)
-            for number, frame in slices:
-                if frame.index != index:
-                    continue
+            for number, frame in wanted[index]:
                 if frame.box is None:
                     yield number, cleaned
                 else:
@@ -209,6 +226,11 @@ def _encoded(header: Header, wanted: set[int]) -> Iterator[tuple[int, _Plane]]:
 
     if header.pixels is None:
         raise ValueError("there is no pixel data")
+    if header.pixels.length is not None:
+        raise ValueError(
+            f"transfer syntax {header.syntax} has its pixels in encapsulated fragments (PS3.5 "
+            "A.4), and these are not: the TransferSyntaxUID is wrong"
+        )
     decoder = get_decoder(header.syntax)
     with header.path.open("rb") as file:
         file.seek(header.pixels.offset)
@@ -255,6 +277,19 @@ def _decoded(decoder: Any, stream: bytes, header: Header) -> _Plane:
     if any(word in complaint for word in _COMPLAINTS):
         raise ValueError(f"the decoder says: {complaint}")
     return np.asarray(plane)
+
+
+def _holds_more(picture: _Plane, header: Header) -> bool:
+    """Tell whether words hold other bits than the stored ones and the sign that repeats."""
+    below = header.high + 1 - header.stored
+    if picture.dtype.kind == "f" or header.stored == header.allocated:
+        return False
+    if below and np.any(picture & picture.dtype.type((1 << below) - 1)):
+        return True
+    limit = 1 << header.high  # of a sign bit; of unsigned values twice that
+    if not header.signed:
+        return int(picture.max()) >= 2 * limit
+    return int(picture.max()) >= limit or int(picture.min()) < -limit
 
 
 def _cleaned(picture: _Plane, header: Header, *, invert: bool) -> _Plane:

@@ -30,6 +30,23 @@ _SHORT_S = 3600.0
 _SAME_TIME_S = 60.0
 _WEIGHT_KG = (0.01, 500.0)  # from a mouse on
 _DOSE_BQ = (1e5, 1e11)
+# Code value (SCT and SRT, PS3.16 CID 4020) -> nuclide and half-life in s (DDEP evaluations).
+_NUCLIDES = {
+    code: (name, half_life_s)
+    for codes, name, half_life_s in (
+        (("40565003", "C-105A1"), "C-11", 1221.8), (("21576001", "C-107A1"), "N-13", 597.9),
+        (("129504001", "C-B1038"), "O-15", 122.2), (("77004003", "C-111A1"), "F-18", 6586.2),
+        (("3932008", "C-127A2"), "Cu-64", 45721.0), (("35337001", "C-131A3"), "Ga-68", 4062.6),
+        (("79197006", "C-159A2"), "Rb-82", 76.4), (("63360001", "C-168A4"), "Zr-89", 282276.0),
+        (("40937006", "C-114A5"), "I-124", 360806.0),
+    )
+    for code in codes
+}  # fmt: skip
+_HALF_LIFE_TOLERANCE = 0.03  # vendors' tables differ by up to 2 %
+_OF_ALL = ("PatientWeight", "DecayCorrection", "CorrectedImage", "SUVType", 0x70531000,
+           "SeriesDate", "SeriesTime", "TimezoneOffsetFromUTC")  # fmt: skip
+_OF_DRUG = ("RadionuclideTotalDose", "RadionuclideHalfLife", "RadiopharmaceuticalStartTime",
+            "RadiopharmaceuticalStartDateTime")  # fmt: skip
 _HALF_LIFE_S = (10.0, 1e7)  # rubidium-82 has 76 s, iodine-124 four days
 
 
@@ -66,10 +83,12 @@ def uptake(frames: tuple[Frame, ...]) -> Uptake:
             f"slices of one volume must have one unit (Units); {frames[0].name} and others have "
             f"{', '.join(unit or 'none' for unit in units)}."
         )
-    dataset = sequences(frames[0].header.path, frames[0].name, _ELEMENTS)
-    unit = units[0]
+    files = {frame.header.path: frame for frame in frames}
+    datasets = [sequences(path, frame.name, _ELEMENTS) for path, frame in files.items()]
+    dataset, unit = datasets[0], units[0]
     try:
         with lenient():
+            _require_one(datasets, list(files.values()))
             factor, said, doubt = _factor(dataset, unit, frames)
     except _NotPossibleError as error:
         return Uptake(frames, unit, f"values stay in {unit or 'their unit'}: SUV needs {error}")
@@ -82,6 +101,37 @@ def uptake(frames: tuple[Frame, ...]) -> Uptake:
         for frame in frames
     )
     return Uptake(scaled, UNIT, said + doubt, bool(doubt))
+
+
+def _require_one(datasets: list[Any], frames: list[Frame]) -> None:
+    """Compare what SUV is computed from, which is that of one injection and one patient."""
+    for keyword in (*_OF_ALL, *_OF_DRUG):
+        values = [_shown(dataset, keyword) for dataset in datasets]
+        for value, frame in zip(values, frames, strict=True):
+            if value != values[0]:
+                name = keyword if isinstance(keyword, str) else f"({keyword >> 16:04x},1000)"
+                raise _NotPossibleError(
+                    f"one {name} in all files; {frame.name} has another than {frames[0].name}"
+                )
+
+
+def _shown(dataset: Any, keyword: str | int) -> str:
+    items = dataset.get("RadiopharmaceuticalInformationSequence") or ()
+    places = items if keyword in _OF_DRUG else [dataset]
+    found = (place.get(keyword) for place in places)
+    return repr([str(getattr(value, "value", value)) for value in found])
+
+
+def _contradicted(item: Any, half_life_s: float) -> str:
+    """Return a doubt where the half-life is not that of the nuclide that is coded."""
+    for code in item.get("RadionuclideCodeSequence") or ():
+        known = _NUCLIDES.get(str(code.get("CodeValue") or ""))
+        if known and abs(half_life_s / known[1] - 1) > _HALF_LIFE_TOLERANCE:
+            return (
+                f"; RadionuclideHalfLife, {half_life_s:g} s, is used, and that of the coded "
+                f"{known[0]} is {known[1]:g} s"
+            )
+    return ""
 
 
 def _factor(dataset: Any, unit: str, frames: tuple[Frame, ...]) -> tuple[float, str, str]:
@@ -122,6 +172,7 @@ def _factor(dataset: Any, unit: str, frames: tuple[Frame, ...]) -> tuple[float, 
         dose *= 2.0 ** (-waited / half_life_s)
     elif correction != "ADMIN":
         raise _NotPossibleError(f"DecayCorrection START or ADMIN; it is {correction}")
+    doubt += _contradicted(item, half_life_s)
     return weight_kg * 1000 / dose, "activity scaled to SUV by body weight", doubt
 
 
