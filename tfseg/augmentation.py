@@ -75,16 +75,16 @@ class AugmentationConfig(BaseModel):
     bias_std: Annotated[float, Field(ge=0, le=1, strict=True)] = 0.2
     noise: _Probability = 0.15
     noise_std: Annotated[float, Field(ge=0, le=2, strict=True)] = 0.2
-    blur: _Probability = 0.2
+    blur: _Probability = 0.0
     blur_sigma_vox: _Sigmas = (0.5, 1.0)
     contrast: _Probability = 0.2
     contrast_range: _Factors = (0.75, 1.25)
     brightness: _Probability = 0.2
     brightness_shift: Annotated[float, Field(ge=0, le=3, strict=True)] = 0.2
     brightness_range: _Factors = (1.0, 1.0)
-    low_resolution: _Probability = 0.25
+    low_resolution: _Probability = 0.0
     low_resolution_zoom: _Zooms = (0.5, 1.0)
-    inverted_gamma: _Probability = 0.1
+    inverted_gamma: _Probability = 0.0
     gamma: _Probability = 0.15
     gamma_range: _Factors = (0.7, 1.5)
     colour: _Probability = 0.0
@@ -111,11 +111,8 @@ _OFF: dict[str, Any] = {
     "rotation": 0.0,
     "scale": 0.0,
     "noise": 0.0,
-    "blur": 0.0,
     "contrast": 0.0,
     "brightness": 0.0,
-    "low_resolution": 0.0,
-    "inverted_gamma": 0.0,
     "gamma": 0.0,
 }
 
@@ -145,17 +142,21 @@ SETS: dict[str, dict[str, Any]] = {
         "per_channel": True,
     },
     # Probabilities and ranges of nnU-Net v2's trainer (Isensee et al. 2021,
-    # doi:10.1038/s41592-020-01008-z): its noise has a variance of up to 0.1.
+    # doi:10.1038/s41592-020-01008-z): its noise has a variance of up to 0.1; of blur and low
+    # resolution, which it draws for the patch and then for each channel, the products.
     "nnunet": {
         "rotation": 0.2,
         "scale": 0.2,
         "scale_range": (0.7, 1.4),
         "noise": 0.1,
         "noise_std": 0.316,
+        "blur": 0.1,
         "contrast": 0.15,
         "brightness": 0.15,
         "brightness_shift": 0.0,
         "brightness_range": (0.75, 1.25),
+        "low_resolution": 0.125,
+        "inverted_gamma": 0.1,
         "gamma": 0.3,
         "per_channel": True,
     },
