@@ -139,7 +139,7 @@ def _parts(given: Path, stack: ExitStack, left: list[LeftOut]) -> list[Scan]:
 
     One that holds a single volume, or none, is read when its turn comes, and refused then.
     """
-    from tfseg.io.dicom import opened, scan_tree, split
+    from tfseg.io.dicom import opened, scan_tree, split_all
 
     with ExitStack() as own:
         try:
@@ -147,7 +147,7 @@ def _parts(given: Path, stack: ExitStack, left: list[LeftOut]) -> list[Scan]:
         except DataError:
             return []
         images = [series for series in tree.series if series.is_image]
-        stacks = [one for series in images for one in split(series)]
+        stacks = split_all(images)
         usable = [one for one in stacks if one.refusal is None]
         if len(usable) < 2:
             return []
@@ -172,7 +172,9 @@ def _parts(given: Path, stack: ExitStack, left: list[LeftOut]) -> list[Scan]:
 def _stem(stack: Stack) -> str:
     from tfseg.io.dicom.convert import private_of, stem_of
 
-    return f"{_study(stack.series)}_{stem_of(stack, private_of(stack).clean(stack.label))}"
+    private, number = private_of(stack), stack.series.number
+    stem = stem_of(stack, private.clean(stack.label), None if private.holds(number) else number)
+    return f"{_study(stack.series)}_{stem}"
 
 
 def _study(series: Series) -> str:

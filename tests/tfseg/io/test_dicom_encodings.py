@@ -348,3 +348,17 @@ def test_an_empty_modality_lut_is_none(write_series: Write, undefined: bool) -> 
         dataset.add(empty)
         dataset.save_as(path)
     np.testing.assert_array_equal(read(paths[0].parent).volume.array, ARRAY.astype(np.int32) - 1024)
+
+
+@pytest.mark.parametrize("name", ["UTF-8", "utf8", "ISO_IR192", "iso_ir 192", "ISO-IR 192"])
+def test_names_of_character_sets_that_are_nearly_right(name: str) -> None:
+    from tfseg.io.dicom.charsets import decoded
+
+    assert decoded("Schädel".encode(), name) == "Schädel"
+
+
+def test_bytes_before_the_preamble_are_named(write_series: Write) -> None:
+    path = write_series(ARRAY[:1])[0]
+    path.write_bytes(b"x" * 10 + path.read_bytes())
+    (broken,) = dicom.scan_tree(path).unreadable
+    assert "it begins at byte 138" in broken.reason

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from tfseg.errors import DataError
 from tfseg.io import dicom
+from tfseg.io.dicom.convert import convert_tree
 from tfseg.io.dicom.frames import Frame, Header
 from tfseg.io.dicom.grid import place
 from tfseg.io.dicom.headers import Series
@@ -286,3 +287,34 @@ def test_any_slices_make_volumes_or_are_refused(kinds: list[dict[str, Any]], mod
                 found = (placed.affine @ [index, 0, 0, 1])[:3]
                 step = np.linalg.norm(placed.affine[:3, 0])
                 assert np.linalg.norm(found - frame.position) <= 0.05 * step * len(placed.frames)
+
+
+def test_a_lone_slice_across_a_volume_is_its_scout(write_series: Write) -> None:
+    across = {"ImageOrientationPatient": [0, 1, 0, 0, 0, -1]}
+    folder = write_series(ARRAY, each=lambda index: across if index == 4 else {})[0].parent
+    stacks = dicom.split(dicom.scan_tree(folder).series[0])
+    lone = [stack for stack in stacks if len(stack.frames) == 1]
+    assert len(lone) == 1
+    assert "taken for a scout" in (lone[0].refusal or "")
+
+
+def test_a_capture_of_another_modality_among_slices_is_no_volume(write_series: Write) -> None:
+    path = write_series(ARRAY)[0]
+    shot = pydicom.dcmread(path)
+    shot.SOPClassUID, shot.Modality = "1.2.840.10008.5.1.4.1.1.7", "OT"
+    shot.SOPInstanceUID = "1.2.3.99"
+    del shot.ImagePositionPatient, shot.ImageOrientationPatient
+    shot.save_as(path.parent / "shot")
+    refusals = {
+        stack.series.modality: stack.refusal
+        for stack in dicom.split_all(dicom.scan_tree(path.parent).series)
+    }
+    assert refusals["CT"] is None
+    assert "secondary capture without a place" in (refusals["OT"] or "")
+
+
+def test_a_series_number_that_is_the_patients_is_not_written(write_series, tmp_path) -> None:
+    folder = write_series(ARRAY, PatientID="0012345", SeriesNumber=12345)[0].parent
+    manifest = convert_tree(folder, tmp_path / "out")
+    assert "12345" not in str(manifest["series"])
+    assert manifest["series"][0]["file"].startswith("CT-x-")

@@ -24,7 +24,7 @@ from tfseg.io.dicom.pixels import decode
 from tfseg.io.dicom.regular import regularise
 from tfseg.io.dicom.scales import check_scales
 from tfseg.io.dicom.sources import opened
-from tfseg.io.dicom.split import split
+from tfseg.io.dicom.split import split, split_all
 from tfseg.io.dicom.stack import Stack
 from tfseg.io.dicom.suv import UNIT, uptake
 from tfseg.volume import Volume
@@ -41,6 +41,7 @@ __all__ = [
     "read_stack",
     "scan_tree",
     "split",
+    "split_all",
     "the_volume",
 ]
 

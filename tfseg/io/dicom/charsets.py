@@ -16,8 +16,20 @@ _ENCODINGS = {
 }  # fmt: skip
 
 
+def _standard(name: str) -> str:
+    """Return a name of a character set as PS3.3 C.12.1.1.2 spells it, where it is nearly so."""
+    name = re.sub(r"[ _-]+", " ", name.upper().strip())
+    if name in {"UTF 8", "UTF8"}:
+        return "ISO_IR 192"
+    if found := re.fullmatch(r"ISO ?2022 ?IR ?(\d+)", name):
+        return f"ISO 2022 IR {found[1]}"
+    found = re.fullmatch(r"ISO ?IR ?(\d+)", name)
+    return f"ISO_IR {found[1]}" if found else name
+
+
 def decoded(raw: bytes, name: str) -> str:
     """Return text in the character sets that SpecificCharacterSet names (PS3.3 C.12.1.1.2)."""
+    name = "\\".join(map(_standard, name.split("\\")))
     if "\\" not in name and b"\x1b" not in raw:
         encoding = _ENCODINGS.get(name.replace("ISO 2022 IR", "ISO_IR"), "latin-1")
         return raw.decode(encoding, "replace")

@@ -13,7 +13,7 @@ from tfseg import __version__, geometry
 from tfseg.errors import DataError
 from tfseg.files import atomic_path, check_folder, write_json
 from tfseg.io import nifti
-from tfseg.io.dicom import Stack, Tree, load, opened, scan_tree, split
+from tfseg.io.dicom import Stack, Tree, load, opened, scan_tree, split_all
 from tfseg.io.dicom.privacy import LEFT_OUT, Private, private_words
 from tfseg.io.dicom.sidecar import sidecar
 
@@ -93,7 +93,7 @@ def convert_tree(
         with atomic_path(out) as folder:
             folder.mkdir()
             names: set[str] = set()
-            for stack in progress([stack for one in tree.series for stack in split(one)]):
+            for stack in progress(split_all(tree.series)):
                 entry = _convert(
                     stack,
                     folder,
@@ -142,11 +142,11 @@ def _convert(
     identify: bool,
 ) -> dict[str, Any]:
     private = private_of(stack)
-    shown = str if identify else private.clean
+    shown, number = str if identify else private.clean, stack.series.number
     entry: dict[str, Any] = {
         "id": stack.series.identity,
         "modality": stack.series.modality,
-        "number": stack.series.number,
+        "number": stack.series.number if identify or not private.holds(number) else None,
         "description": stack.series.description if identify else "",
         "label": shown(stack.label),
         "dicom_files": len({frame.header.path for frame in stack.frames}),
@@ -167,7 +167,7 @@ def _convert(
         volume, _ = volume.oriented(orientation[::-1])
         if stored != orientation:
             decisions.append(f"axes turned from {stored} to {orientation}")
-    name = _file_name(stack, entry["label"], names)
+    name = _file_name(stem_of(stack, entry["label"], entry["number"]), names)
     nifti.write(volume, folder / name)
     write_json(folder / name.replace(".nii.gz", ".json"), acquired)
     return entry | {
@@ -196,17 +196,19 @@ def private_of(stack: Stack) -> Private:
     return replace(private, typed=tuple(sorted({*private.typed, *typed}, key=len)[::-1]))
 
 
-def stem_of(stack: Stack, label: str) -> str:
-    """Return what a volume's files are called: ``<modality>-<number>-<id>[-<label>]``."""
+def stem_of(stack: Stack, label: str, number: int | None) -> str:
+    """Return what a volume's files are called: ``<modality>-<number>-<id>[-<label>]``.
+
+    Without a number it has an ``x`` there.
+    """
     # What a header says may hold anything: letters and digits alone become a file name.
     modality = re.sub(r"[^A-Za-z0-9]", "", stack.series.modality)[:16] or "OT"
     label = re.sub(r"[^A-Za-z0-9.]+", "-", label).strip("-.")[:_LABEL_CHARACTERS]
-    stem = f"{modality}-{stack.series.number}-{stack.series.identity}"
+    stem = f"{modality}-{'x' if number is None else number}-{stack.series.identity}"
     return f"{stem}-{label}" if label else stem
 
 
-def _file_name(stack: Stack, label: str, names: set[str]) -> str:
-    stem = stem_of(stack, label)
+def _file_name(stem: str, names: set[str]) -> str:
     name, count = f"{stem}.nii.gz", 1
     while name.lower() in names:
         count += 1

@@ -193,7 +193,14 @@ def read_elements(file: BinaryIO) -> Elements | None:
         # Part 10 files have a preamble; old ones begin with the data set itself.
         syntax, media_class, position = IMPLICIT, "", 0
     else:
-        return None
+        file.seek(0)
+        found = file.read(_CHUNK).find(b"DICM\x02\0\0\0UL\x04\0")
+        if found < 0:
+            return None
+        raise IrregularError(
+            f"DICM must be bytes 128 to 131 of a file (PS3.10 7.1); it begins at byte {found}, so "
+            "something else stands before the file"
+        )
     if syntax == DEFLATED:
         source, position = _Source(None, _inflate(file, position)), 0
     else:

@@ -56,6 +56,10 @@ class Private:
             number in bare for number in self.numbers
         )
 
+    def holds(self, number: int) -> bool:
+        """Tell whether a number is one of the patient's, but for zeros before it."""
+        return str(number) in {one.lstrip("0") for one in self.numbers}
+
     def clean(self, text: str) -> str:
         """Return a text without what was typed, or a note in its place where it names someone."""
         for one in self.typed:

@@ -25,6 +25,7 @@ from tfseg.io.dicom.stack import Stack
 
 _SAME_DIRECTION = 1e-3  # of a cosine: they are decimal strings, of four digits in old files
 _MOST_ORIENTATIONS = 64
+_FEWEST_BESIDE_SCOUT = 3  # slices of a volume beside which a lone one is its scout
 # Pictures that are whole by themselves, without a place in the patient.
 _PROJECTIONS = frozenset(("CR", "DX", "MG", "PX", "IO", "RG", "RF", "XA", "US", "OT", "NM", "XC"))
 _SCOUTS = frozenset(("LOCALIZER", "SCOUT"))
@@ -56,6 +57,28 @@ def split(series: Series) -> tuple[Stack, ...]:
     if all(frame.position is None for frame in frames) and series.modality in _PROJECTIONS:
         return _projections(stack)
     return tuple(part for piece in _by_orientation(stack) for part in by_place(piece))
+
+
+def split_all(series: Iterable[Series]) -> list[Stack]:
+    """Return the volumes of several series.
+
+    Secondary captures without a place that lie among slices, by series or folder, are refused.
+    """
+    stacks = [stack for one in series for stack in split(one)]
+    slices = [one for one in stacks if one.refusal is None and one.frames[0].is_placed]
+    uids = {one.series.uid for one in slices} - {""}
+    folders = {frame.header.path.parent for one in slices for frame in one.frames}
+    return [
+        stack.refused(
+            f"series {stack.series.name}: a secondary capture without a place, among the slices "
+            "of a volume, is no slice."
+        )
+        if stack.refusal is None
+        and all(frame.position is None and frame.header.is_capture for frame in stack.frames)
+        and (stack.series.uid in uids or stack.frames[0].header.path.parent in folders)
+        else stack
+        for stack in stacks
+    ]
 
 
 _Said = tuple[str, ...]
@@ -174,6 +197,16 @@ def _by_orientation(stack: Stack) -> tuple[Stack, ...]:
     said = f"the series has {len(groups)} orientations, as localizers have: one volume each"
     names = _unique([_plane(first) for first in firsts])
     parts = [stack.part(group, name, said) for name, group in zip(names, groups, strict=True)]
+    if max(map(len, groups)) >= _FEWEST_BESIDE_SCOUT:
+        parts = [
+            part.refused(
+                f"series {stack.series.name}: a single slice of another orientation than "
+                f"{max(map(len, groups))} others is taken for a scout ({first.name})."
+            )
+            if len(part.frames) == 1
+            else part
+            for part, first in zip(parts, firsts, strict=True)
+        ]
     return tuple(
         part
         if first.orientation is not None

@@ -203,6 +203,18 @@ def _segment(about: About, stamp: Stamp, value: int) -> Any:
     return segment
 
 
+def _thickness(header: Dataset) -> str:
+    """Return SliceThickness, or nothing where it is no positive number."""
+    from tfseg.io.dicom.damage import damage, lenient
+
+    try:
+        with lenient():
+            given = str(header.get("SliceThickness") or "")
+            return given if 0 < float(given) < float("inf") else ""
+    except damage():
+        return ""
+
+
 def _stand_in(source: Source, index: int) -> Dataset:
     """Return a slice as the single-frame header that highdicom reads best."""
     from pydicom.valuerep import format_number_as_ds
@@ -217,7 +229,7 @@ def _stand_in(source: Source, index: int) -> Dataset:
     dataset.Rows, dataset.Columns = source.rows, source.columns
     dataset.PixelSpacing = [format_number_as_ds(value) for value in source.spacing_mm]
     step = float(np.linalg.norm(source.grid_affine[:3, 0]))
-    dataset.SliceThickness = header.get("SliceThickness") or format_number_as_ds(step)
+    dataset.SliceThickness = _thickness(header) or format_number_as_ds(step)
     if len(source.slices) > 1 and source.even:
         dataset.SpacingBetweenSlices = format_number_as_ds(step)
     if source.placed:

@@ -30,6 +30,7 @@ from tfseg.io.dicom_out.sr import write_report
         ("AcquisitionDate", "20201340", None),
         ("ContentTime", "99", None),
         ("PatientAge", "63", None),
+        ("SliceThickness", "3,0", None),
         ("SeriesNumber", "five", None),
         ("InstanceNumber", "1.5", None),
         ("AccessionNumber", "A" * 40, "A" * 40),
