@@ -181,7 +181,7 @@ def test_a_gap_that_is_no_multiple_of_the_distance(write_series: Write) -> None:
         ),
         (
             {"each": lambda i: {"ImageOrientationPatient": [0, 1, 0, 0, 0, -1]} if i == 2 else {}},
-            r"there are 2 volumes: CT 1 \(.*sagittal\)",
+            r"slices are missing: 1 after slice 2",
         ),
         ({"each": lambda i: {"PixelSpacing": [1, 1]} if i == 2 else {}}, "must have one PixelSp"),
         ({"each": lambda i: {"ImagePositionPatient": None} if i == 2 else {}}, "image 98 has none"),

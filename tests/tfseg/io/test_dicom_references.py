@@ -125,7 +125,7 @@ def test_the_tilted_series_after_correction(
     frames = sorted(
         dicom.scan_tree(folder).series[0].sheets, key=lambda frame: frame.position or ()
     )
-    stored = np.stack([dicom.decode((frame,), "slice")[0] for frame in frames]) + np.int16(1024)
+    stored = np.stack([dicom.decode((frame,), "slice")[0][0] for frame in frames]) + np.int16(1024)
     assert raw_sha256(stored[:, ::-1]) == references[PLAIN]["sha256_raw_F_order"]
     reference = references[TILT]
     assert volume.shape == tuple(reference["shape"][::-1])
