@@ -7,6 +7,7 @@ import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import BinaryIO
 
 
 def damage() -> tuple[type[Exception], ...]:
@@ -40,3 +41,18 @@ def lenient() -> Iterator[None]:
     with warnings.catch_warnings(), config.disable_value_validation():
         warnings.simplefilter("ignore")
         yield
+
+
+def require_no_preface(file: BinaryIO) -> None:
+    """Refuse a DICOM file that begins after other bytes.
+
+    Raises:
+        IrregularError: the first 32 KB hold the beginning of one.
+    """
+    file.seek(0)
+    found = file.read(1 << 15).find(b"DICM\x02\0\0\0UL\x04\0")
+    if found >= 0:
+        raise IrregularError(
+            f"DICM must be bytes 128 to 131 of a file (PS3.10 7.1); it begins at byte {found}, so "
+            "something else stands before the file"
+        )

@@ -20,7 +20,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from tfseg.errors import DataError
 from tfseg.io.dicom.charsets import decoded
-from tfseg.io.dicom.damage import IrregularError
+from tfseg.io.dicom.damage import IrregularError, require_no_preface
 from tfseg.io.dicom.wanted import WANTED
 
 _PIXELS = {
@@ -193,14 +193,8 @@ def read_elements(file: BinaryIO) -> Elements | None:
         # Part 10 files have a preamble; old ones begin with the data set itself.
         syntax, media_class, position = IMPLICIT, "", 0
     else:
-        file.seek(0)
-        found = file.read(_CHUNK).find(b"DICM\x02\0\0\0UL\x04\0")
-        if found < 0:
-            return None
-        raise IrregularError(
-            f"DICM must be bytes 128 to 131 of a file (PS3.10 7.1); it begins at byte {found}, so "
-            "something else stands before the file"
-        )
+        require_no_preface(file)
+        return None
     if syntax == DEFLATED:
         source, position = _Source(None, _inflate(file, position)), 0
     else:
