@@ -20,7 +20,7 @@ from scipy import ndimage
 
 from tfseg.errors import DataError
 from tfseg.files import read_json
-from tfseg.inference.backends import Backend
+from tfseg.inference.backend import Backend
 from tfseg.inference.predictor import Predictor
 from tfseg.plan import ClipZScore, Plan, Scale, Window
 from tfseg.preprocess import prepare
@@ -152,12 +152,12 @@ def compare_segment(
     """Run one raw volume through ``segment`` and through the Keras sliding-window predictor."""
     plan = source.manifest.plan
     volume = _raw_volume(plan)
-    expected = Predictor(source.backend, source.manifest).probabilities(volume)
+    expected = Predictor(source.backend, source.manifest).predict(volume, probabilities=True)
     labels = segment(volume.channel_last(), volume.spacing_mm)
     return {
         "shape": list(volume.shape),
         "spacing_mm": [round(size, 4) for size in volume.spacing_mm],
-        **_compare_labels(expected, labels, gate),
+        **_compare_labels(np.asarray(expected.probabilities), labels, gate),
     }
 
 

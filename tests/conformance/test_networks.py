@@ -163,11 +163,11 @@ def test_predict_pads_and_crops_odd_sizes(name, rank):
     padded[inside] = image
     batches = padded[:, np.newaxis] if rank == 2 else padded[np.newaxis, np.newaxis]
     expected = np.concatenate([network(batch) for batch in batches]).reshape(*window, 2)[inside]
-    answer = predictor.probabilities(Volume.from_geometry(image))
+    answer = predictor.predict(Volume.from_geometry(image), probabilities=True).probabilities
     np.testing.assert_allclose(answer, expected, atol=1e-6)
 
     larger = (size[0], size[1], edge + 3)
-    labels = predictor.predict(Volume.from_geometry(images((*larger, 1))[0]))
+    labels = predictor.predict(Volume.from_geometry(images((*larger, 1))[0])).labels
     assert labels.shape == larger
     assert labels.array.max() <= 1
 

@@ -90,8 +90,10 @@ def test_predictions_equal_the_run_s(
     run: str, format: str, exported: Export, run_folder: Callable[[str], Path]
 ) -> None:
     volume = _volume(run)
-    expected = Predictor.open(run_folder(run)).probabilities(volume)
-    answered = Predictor.open(exported(run, format).path).probabilities(volume)
+    expected = Predictor.open(run_folder(run)).predict(volume, probabilities=True).probabilities
+    answered = (
+        Predictor.open(exported(run, format).path).predict(volume, probabilities=True).probabilities
+    )
     np.testing.assert_allclose(answered, expected, atol=1e-4)
 
 
@@ -220,7 +222,7 @@ def test_savedmodel_needs_tensorflow_alone(exported: Export, tmp_path: Path) -> 
     assert result.returncode == 0, result.stderr[-2000:]
     labels = np.load(tmp_path / "labels.npy")
     assert labels.dtype == np.uint8
-    expected = Predictor.open(artifact.path).predict(volume).array
+    expected = Predictor.open(artifact.path).predict(volume).labels.array
     np.testing.assert_array_equal(labels, expected)
     assert "shape=(None, 8, 16, 8, 1), dtype=tf.float32, name='image'" in result.stdout
     assert "shape=(None, None, None, 1), dtype=tf.float32, name='volume'" in result.stdout

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.backends import Answers
 from tfseg.inference.sliding import segment_array
 from tfseg.plan import Plan
 from tfseg.preprocess import prepare, resample_linear
@@ -68,7 +69,7 @@ def test_whole_volumes_slab_by_slab(spacing_mm):
     labels = SegmentGraph(network, plan).segment(scan, tf.constant(spacing_mm, tf.float32))
     volume = Volume.from_geometry(scan, spacing_mm)
     ours = segment_array(
-        prepare(volume, plan), lambda batch: network(batch).numpy(), plan, volume.shape
+        prepare(volume, plan), Answers(lambda batch: network(batch).numpy()), plan, volume.shape
     )
     # A voxel whose classes tie within rounding may have either label.
     assert (labels["labels"].numpy() != ours).mean() < 1e-3

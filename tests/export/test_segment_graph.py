@@ -12,6 +12,7 @@ import pytest
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from tests.backends import Answers
 from tfseg.inference.sliding import segment_array
 from tfseg.plan import Plan
 from tfseg.preprocess import prepare
@@ -168,7 +169,7 @@ def test_labels_equal_the_plain_pipeline(case: str) -> None:
     _assert_same_labels(labels.numpy(), expected)
     given = Volume.from_geometry(volume, spacing_mm)
     ours = segment_array(
-        prepare(given, plan), lambda batch: network(batch).numpy(), plan, given.shape
+        prepare(given, plan), Answers(lambda batch: network(batch).numpy()), plan, given.shape
     )
     _assert_same_labels(ours, expected)
 

@@ -36,5 +36,7 @@ def test_an_exported_run_with_steps_answers_as_the_run(run_folder, tmp_path):
     assert artifact.parity["segment"]["label_agreement_decided"] == 1
     scan = np.exp(np.random.default_rng(3).normal(4, 1, (9, 20, 13))).astype(np.float32)
     volume = Volume.from_geometry(scan, spacing_mm=(2.5, 1.1, 0.9))
-    ours, theirs = (Predictor.open(path).predict(volume).array for path in (run, artifact.path))
+    ours, theirs = (
+        Predictor.open(path).predict(volume).labels.array for path in (run, artifact.path)
+    )
     assert (ours == theirs).mean() > 0.999

@@ -277,9 +277,11 @@ def test_a_repository_as_triton_reads_it(exported: Export, repository: Path) -> 
 def test_predict_opens_the_repository(repository: Path, run_folder: RunFolder) -> None:
     field = np.random.default_rng(3).normal(40, 90, (9, 20, 13)).astype(np.float32)
     volume = Volume.from_geometry(field, spacing_mm=(2.5, 1.1, 0.9))
-    expected = Predictor.open(run_folder("unet-3d")).probabilities(volume)
+    expected = (
+        Predictor.open(run_folder("unet-3d")).predict(volume, probabilities=True).probabilities
+    )
     for path in (repository / "unet-3d", repository / "unet-3d" / "1"):
-        answered = Predictor.open(path).probabilities(volume)
+        answered = Predictor.open(path).predict(volume, probabilities=True).probabilities
         np.testing.assert_allclose(answered, expected, atol=1e-4)
 
 

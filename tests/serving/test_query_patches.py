@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.backends import Answers
 from tfseg.artifact import Manifest
 from tfseg.cli.main import run
 from tfseg.errors import ServerError
@@ -134,7 +135,7 @@ def _scan(path: Path, shape: tuple[int, ...] = (9, 19, 15), seed: int = 1) -> Pa
 def _local(scan: Path, plan: Plan) -> np.ndarray:
     """What `tfseg predict` makes of it: the network asked here, one patch after the other."""
     manifest = Manifest(format="savedmodel", model="unet", plan=plan)
-    return Predictor(network, manifest).predict(read_volume(scan)).array
+    return Predictor(Answers(network), manifest).predict(read_volume(scan)).labels.array
 
 
 @pytest.mark.parametrize("dims", [2, 3])

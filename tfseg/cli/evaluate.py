@@ -222,7 +222,7 @@ def _choose(
         regions=regions,
         protocol=None if protocol_name is None else protocol(protocol_name),
         options=MetricOptions(**given),
-        probabilities=evaluation.probabilities is not None,
+        probabilities=evaluation.has_probabilities,
     )
 
 

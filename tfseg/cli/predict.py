@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from tfseg.inference.prediction import Instances
     from tfseg.inference.predictor import Predictor
     from tfseg.io.dicom_out.about import About
     from tfseg.io.outputs import Output
     from tfseg.io.scans import Scan
-    from tfseg.volume import Volume
 
 
 @click.command()
@@ -179,18 +179,16 @@ def _beside(target: Path, suffix: str) -> Path:
     return target.with_name(volume_stem(target) + suffix)
 
 
-def _write_instances(
-    predictor: Predictor, scan: Scan, volume: Volume, target: Path
-) -> dict[str, object]:
+def _write_instances(instances: Instances, scan: Scan, target: Path) -> dict[str, object]:
     """Write a detector's objects beside the label map; return what JSON tells of them."""
     from tfseg.files import write_json
     from tfseg.io import write_volume
 
-    numbers, objects = predictor.instances(volume)
     file = _beside(target, "_instances.nii.gz")
-    write_volume(numbers, file)
-    write_json(_beside(target, "_instances.json"), {"scan": scan.name, "instances": objects})
-    return {"instances": str(file), "objects": len(objects)}
+    write_volume(instances.numbers, file)
+    document = {"scan": scan.name, "instances": instances.objects}
+    write_json(_beside(target, "_instances.json"), document)
+    return {"instances": str(file), "objects": len(instances.objects)}
 
 
 def _segment(
@@ -234,19 +232,23 @@ def _segment(
         part=scan.is_part,
     )
     with share_bar(scan.name) as advance:
-        if keep or form.needs_probabilities:
-            result, probabilities = predictor.predict_with_probabilities(volume, advance)
-        else:
-            result, probabilities = predictor.predict(volume, advance), None
+        prediction = predictor.predict(
+            volume,
+            advance,
+            probabilities=keep or form.needs_probabilities,
+            instances=predictor.finds_instances,
+        )
+    labels, probabilities = prediction.labels, prediction.probabilities
     write_labels(
-        result, target, form, about, source,
+        labels, target, form, about, source,
         probabilities=probabilities if form.needs_probabilities else None,
         scan=volume, remarks=remarks,
     )  # fmt: skip
     if keep and probabilities is not None:
         with atomic_path(_beside(target, ".npz")) as temporary:
             np.savez_compressed(temporary, probabilities=probabilities)
-    counts = np.bincount(result.array.ravel(), minlength=predictor.manifest.plan.num_classes)
-    voxel_ml = float(np.prod(result.spacing_mm)) / 1000
-    more = _write_instances(predictor, scan, volume, target) if predictor.finds_instances else {}
+    counts = np.bincount(labels.array.ravel(), minlength=predictor.manifest.plan.num_classes)
+    voxel_ml = float(np.prod(labels.spacing_mm)) / 1000
+    found = prediction.instances
+    more = {} if found is None else _write_instances(found, scan, target)
     return [round(int(count) * voxel_ml, 3) for count in counts], remarks, more

@@ -7,9 +7,6 @@ from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
-
-from numpy.typing import NDArray
 
 from tfseg.datasets import Case, Dataset
 from tfseg.datasets.split import Role
@@ -19,12 +16,10 @@ from tfseg.evaluation.document import Failure, Metrics
 from tfseg.evaluation.measures import DEFAULT_MEASURES, Measures
 from tfseg.evaluation.parallel import in_order
 from tfseg.evaluation.summary import summarise, worst_first
+from tfseg.inference.prediction import Prediction
 from tfseg.volume import Volume
 
 _WORST_KEPT = 3  # predictions kept for pictures: one byte a voxel each
-
-# A label map and, where they are asked for, class probabilities (z, y, x, class) on its grid.
-Prediction = tuple[Volume, NDArray[Any] | None]
 
 
 @dataclass(frozen=True)
@@ -34,14 +29,12 @@ class Evaluation:
     Attributes:
         dataset: has the references.
         cases: the cases to measure, each with a reference.
-        predict: returns a case's label map on its own grid.
+        predict: returns a case's label map on its own grid, with class probabilities where the
+            second argument asks for them.
         source: which cases these are, in words.
-        probabilities: returns a case's class probabilities (z, y, x, class) on its own grid;
-            ``None`` where there are none.
-        both: returns label map and probabilities, where one pass of a network gives the two.
-        in_turn: whether ``predict`` and ``probabilities`` are for one thread: a network takes
-            all cores and much memory by itself. A case is then predicted while earlier ones
-            are measured.
+        has_probabilities: whether it may be asked for them.
+        in_turn: whether ``predict`` is for one thread: a network takes all cores and much memory
+            by itself. A case is then predicted while earlier ones are measured.
         missing: cases without a prediction.
         unmatched: prediction files that belong to no case.
         roles: what each case was to a model's training, where that is known.
@@ -52,10 +45,9 @@ class Evaluation:
 
     dataset: Dataset
     cases: tuple[Case, ...]
-    predict: Callable[[Case], Volume]
+    predict: Callable[[Case, bool], Prediction]
     source: str
-    probabilities: Callable[[Case], NDArray[Any]] | None = None
-    both: Callable[[Case], tuple[Volume, NDArray[Any]]] | None = None
+    has_probabilities: bool = False
     in_turn: bool = False
     missing: tuple[str, ...] = ()
     unmatched: tuple[str, ...] = ()
@@ -84,7 +76,7 @@ class Evaluation:
             DataError: not one case could be evaluated; the message is the first case's.
         """
         needing = measures.of_level("probability")
-        if needing and self.probabilities is None and self.both is None:
+        if needing and not self.has_probabilities:
             raise ConfigError(
                 f"{', '.join(needing)} must be measured on probabilities; there are none with "
                 f"the {self.source}. Write them with tfseg predict --save-probabilities, or "
@@ -104,14 +96,9 @@ class Evaluation:
     def _calls(self, measures: Measures) -> Iterator[Callable[[], tuple[Case, _Found]]]:
         """Yield a call a case; what must be done in turn is done before it is yielded."""
         for case in self.cases:
-            find = partial(self._find, case, measures.wants_probabilities)
+            wanted = measures.wants_probabilities and self.has_probabilities
+            find = partial(self.predict, case, wanted)
             yield partial(self._measure, case, measures, _done(find) if self.in_turn else find)
-
-    def _find(self, case: Case, with_probabilities: bool) -> Prediction:
-        if with_probabilities and self.both is not None:
-            return self.both(case)
-        wanted = self.probabilities if with_probabilities else None
-        return self.predict(case), None if wanted is None else wanted(case)
 
     def _measure(
         self, case: Case, measures: Measures, find: Callable[[], Prediction]
@@ -122,14 +109,14 @@ class Evaluation:
             if case.mask is not None and self.dataset.read_mask is not None:
                 mask = self.dataset.read_mask(case)
             reference, mask = self.dataset.counted(reference, mask)
-            prediction, probabilities = find()
+            prediction = find()
             result = evaluate_case(
                 reference,
-                prediction,
+                prediction.labels,
                 self.dataset.labels,
                 measures,
                 mask=mask,
-                probabilities=probabilities,
+                probabilities=prediction.probabilities,
                 case=case.id,
             )
         except (TfsegError, MemoryError) as error:
@@ -137,7 +124,7 @@ class Evaluation:
             return case, Failure(
                 case=case.id, error=text if case.id in text else f"{case.id}: {text}"
             )
-        return case, (result, prediction)
+        return case, (result, prediction.labels)
 
 
 _Found = Failure | tuple[CaseResult, Volume]

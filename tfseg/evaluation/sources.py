@@ -22,6 +22,7 @@ from tfseg.datasets.split import Role, Split, recall
 from tfseg.errors import ConfigError, DataError
 from tfseg.evaluation.runner import Evaluation
 from tfseg.files import read_json
+from tfseg.inference.prediction import Prediction
 from tfseg.inference.predictor import Predictor
 from tfseg.io import is_picture, read_volume, volume_stem, volume_suffix
 from tfseg.io.references import object_kind, read_structures
@@ -131,14 +132,19 @@ def _of_predictions(folder: Path, files: list[Path], data: Path | None) -> Evalu
     splits = {case.split for case in cases}
     missing = tuple(c.id for c in labelled if c.split in splits and c.id not in found)
     saved = {case: _probabilities_file(path) for case, path in found.items()}
+
+    def predict(case: Case, with_probabilities: bool) -> Prediction:
+        labels = _read_prediction(found[case.id], case, dataset)
+        return Prediction(
+            labels, _read_probabilities(saved[case.id]) if with_probabilities else None
+        )
+
     return Evaluation(
         dataset,
         cases,
-        predict=lambda case: _read_prediction(found[case.id], case, dataset),
+        predict=predict,
         source=f"predictions in {folder.name}",
-        probabilities=(lambda case: _read_probabilities(saved[case.id]))
-        if any(path.is_file() for path in saved.values())
-        else None,
+        has_probabilities=any(path.is_file() for path in saved.values()),
         missing=missing,
         unmatched=tuple(unmatched),
     )
@@ -335,9 +341,9 @@ def _of_model(dataset: Dataset, chosen: _Chosen, predictor: Predictor, anyway: b
     return Evaluation(
         dataset,
         chosen.cases,
-        predict=lambda case: predictor.predict(image_of(case)),
+        predict=lambda case, wanted: predictor.predict(image_of(case), probabilities=wanted),
         source=chosen.words,
-        both=lambda case: predictor.predict_with_probabilities(image_of(case)),
+        has_probabilities=True,
         in_turn=True,
         roles=dict(chosen.roles),
         new=chosen.new,

@@ -7,7 +7,7 @@ its label is the same object again. An object larger than a window stays in piec
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,14 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from tfseg.inference.sliding import pad_to_window
-from tfseg.inference.windows import window_starts
+from tfseg.geometry import Reorientation
+from tfseg.inference.backend import Backend, Detections, Scores, Windows
+from tfseg.inference.prediction import Instances
+from tfseg.inference.windows import Grid
 from tfseg.plan import Plan
 from tfseg.preprocess.resample import Shape, source_positions
-
-# Windows (1, [z,] y, x, c) -> boxes (1, k, 2 * rank), scores (1, k), labels (1, k) and, of
-# networks with masks, their probabilities (1, k, [cells,] cells, cells, m).
-Detector = Callable[[NDArray[np.float32]], Sequence[NDArray[np.float32]]]
+from tfseg.volume import Volume
 
 SCORE = 0.5  # an object is told from this score on, as the label map shows it
 _COVERED = 0.5  # share of the smaller box
@@ -51,9 +50,63 @@ class Found:
     cut: bool
 
 
-def find_instances(image: NDArray[np.float32], detect: Detector, plan: Plan) -> list[Found]:
-    """Return the objects in a prepared image (z, y, x, c), best first."""
-    found = [one for window in _windows(image, plan) for one in _look(*window, image, detect, plan)]
+class Finding(Backend):
+    """Answers for a detector and keeps what it detects.
+
+    Attributes:
+        seen: of every window, in their order.
+    """
+
+    repeatable = False  # every window is wanted
+
+    def __init__(self, detector: Backend) -> None:
+        self._detector = detector
+        self.seen: list[Detections] = []
+
+    def __call__(self, batch: Windows) -> Scores:
+        """Return the probabilities of a batch of one."""
+        probabilities, detections = self._detector.detect(batch)
+        self.seen.append(detections)
+        return probabilities
+
+
+def instances_of(
+    seen: Sequence[Detections],
+    plan: Plan,
+    size: Shape,
+    volume: Volume,
+    shape: Shape,
+    way: Reorientation,
+) -> Instances:
+    """Return the objects in a volume.
+
+    Args:
+        seen: in each window of the prepared image.
+        plan: of the network.
+        size: (z, y, x) of the prepared image.
+        volume: as it was read.
+        shape: (z, y, x) of the volume in canonical orientation.
+        way: from its own orientation to that.
+    """
+    numbers, drawn = draw_instances(find_instances(seen, size, plan), size, shape)
+    result = volume.with_array(np.ascontiguousarray(way.undo(numbers)))
+    return Instances(result, describe_instances(result.array, drawn, plan.labels, volume.affine))
+
+
+def find_instances(seen: Iterable[Detections], size: Shape, plan: Plan) -> list[Found]:
+    """Return the objects in a prepared image of ``size`` (z, y, x), best first.
+
+    Args:
+        seen: in each of its windows, in their order.
+        size: of the image.
+        plan: of the network.
+    """
+    grid = Grid.over(size, plan)
+    found = [
+        one
+        for corner, detections in zip(grid.corners(), seen, strict=True)
+        for one in _look(detections, np.array(corner) - np.array(grid.before), size, plan)
+    ]
     found.sort(key=lambda one: (one.cut, -one.score))
     kept: list[Found] = []
     for one in found:
@@ -127,34 +180,13 @@ def describe_instances(
     return documents
 
 
-def _windows(
-    image: NDArray[np.float32], plan: Plan
-) -> Iterator[tuple[NDArray[np.float32], NDArray[np.int64]]]:
-    """Yield every window (1, [z,] y, x, c) and its first voxel (z, y, x) in the image."""
-    window = (1,) * (3 - plan.dims) + plan.patch_size
-    padded, before = pad_to_window(image, window)
-    starts = [
-        window_starts(extent, width, plan.overlap)
-        for extent, width in zip(padded.shape[:3], window, strict=True)
-    ]
-    for corner in np.array(np.meshgrid(*starts, indexing="ij")).reshape(3, -1).T:
-        cut = tuple(slice(low, low + width) for low, width in zip(corner, window, strict=True))
-        part = padded[cut]
-        batch = part if plan.dims == 2 else part[np.newaxis]
-        yield np.ascontiguousarray(batch), corner - np.array(before)
-
-
 def _look(
-    batch: NDArray[np.float32],
-    corner: NDArray[np.int64],
-    image: NDArray[np.float32],
-    detect: Detector,
-    plan: Plan,
+    detections: Detections, corner: NDArray[np.int64], extent: Shape, plan: Plan
 ) -> Iterator[Found]:
-    """Yield what one window shows, in voxels of the image."""
-    boxes, scores, labels, *masks = (part[0] for part in detect(batch))
+    """Yield what the window at ``corner`` shows, in voxels of the image."""
+    boxes, scores, labels, *masks = (part[0] for part in detections if part is not None)
     window = np.array((1,) * (3 - plan.dims) + plan.patch_size)
-    size = np.array(image.shape[:3])
+    size = np.array(extent)
     flat = [0.0] * (3 - plan.dims), [1.0] * (3 - plan.dims)
     merged = bool(masks) and masks[0].shape[-1] > 1
     for index in np.flatnonzero(scores >= SCORE):

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from tfseg.artifact import Manifest
 from tfseg.errors import ConfigError, ServerError
+from tfseg.inference.backend import Backend
 from tfseg.volume import Volume
 from tfseg_serving.client.in_order import in_order
 from tfseg_serving.client.served import ServedModel
@@ -86,10 +87,10 @@ class Patches:
     def _tiled(
         self, volume: Volume, version: int | None, progress: Callable[[float], None] | None
     ) -> Volume:
-        from tfseg.inference.predictor import Predictor  # numba: not for those who send volumes
+        from tfseg.inference.predictor import Predictor  # Numba: not for those who send volumes
 
         network = _RemoteNetwork(lambda batch: self._ask(batch, version), self._at_once)
-        return Predictor(network, self._manifest).predict(volume, progress)
+        return Predictor(network, self._manifest).predict(volume, progress).labels
 
     def _ask(self, batch: NDArray[np.float32], version: int | None) -> NDArray[np.float32]:
         sent: NDArray[Any] = batch.astype(self._dtype, copy=False)
@@ -102,7 +103,7 @@ class Patches:
         return np.asarray(outputs[OUTPUT], np.float32)
 
 
-class _RemoteNetwork:
+class _RemoteNetwork(Backend):
     """A network on a server, as the sliding window asks it; several patches are under way."""
 
     def __init__(

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.backends import Answers
 from tfseg.artifact import Manifest
 from tfseg.cli.main import run
 from tfseg.inference.predictor import Predictor
@@ -85,7 +86,7 @@ def trained(tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     manifest.save(folder, "manifest.json")
     config = {"data": str(data), "fold": 1, "seed": 3, "model": "unet"}
     (folder / "config.json").write_text(json.dumps(config))
-    monkeypatch.setattr(Predictor, "open", lambda path: Predictor(threshold, manifest))
+    monkeypatch.setattr(Predictor, "open", lambda path: Predictor(Answers(threshold), manifest))
     return folder
 
 
@@ -351,7 +352,7 @@ def test_bad_input_run_configuration(config, parts, trained, data, capsys):
 
 def test_bad_input_labels_of_another_model(trained, capsys, monkeypatch):
     other = Manifest(format="run", model="unet", plan=plan(("background", "liver")))
-    monkeypatch.setattr(Predictor, "open", lambda path: Predictor(threshold, other))
+    monkeypatch.setattr(Predictor, "open", lambda path: Predictor(Answers(threshold), other))
     refused([str(trained)], capsys, "labels must be those of", "background, liver")
 
 
@@ -360,7 +361,7 @@ def test_bad_input_export_that_does_not_say_its_fold(trained, data, tmp_path, ca
     export.mkdir()
     manifest = Manifest(format="onnx", model="unet", plan=plan())
     manifest.save(export)
-    monkeypatch.setattr(Predictor, "open", lambda path: Predictor(threshold, manifest))
+    monkeypatch.setattr(Predictor, "open", lambda path: Predictor(Answers(threshold), manifest))
     refused([str(export)], capsys, "needs cases", "--data")
     refused([str(export), "--data", str(data)], capsys, "held out", "--all-cases", "fold")
 

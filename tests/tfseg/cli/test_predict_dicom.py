@@ -15,6 +15,7 @@ from tfseg.artifact import Manifest
 from tfseg.cli.main import run
 from tfseg.cli.predict import predict as command
 from tfseg.datasets.phantom.series import write_ct_series
+from tfseg.inference.prediction import Prediction
 from tfseg.inference.predictor import Predictor
 from tfseg.io import read_volume, write_volume
 from tfseg.io.dicom_out import SEG_TYPES
@@ -45,12 +46,9 @@ class Thresholds:
             ),
         )
 
-    def predict(self, volume, progress=None):
-        return volume.with_array(np.digitize(volume.array, (50, 150)).astype(np.uint8))
-
-    def predict_with_probabilities(self, volume, progress=None):
-        labels = self.predict(volume)
-        return labels, np.eye(3, dtype=np.float32)[labels.array]
+    def predict(self, volume, progress=None, *, probabilities=False, instances=False):
+        labels = volume.with_array(np.digitize(volume.array, (50, 150)).astype(np.uint8))
+        return Prediction(labels, np.eye(3, dtype=np.float32)[labels.array])
 
 
 @pytest.fixture(autouse=True)

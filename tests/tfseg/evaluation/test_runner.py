@@ -10,6 +10,7 @@ import pytest
 from tfseg.datasets import Case, Dataset
 from tfseg.errors import ConfigError, DataError
 from tfseg.evaluation import Evaluation, choose
+from tfseg.inference.prediction import Prediction
 from tfseg.metrics import MetricOptions
 from tfseg.volume import Volume
 
@@ -36,7 +37,9 @@ def evaluation(predict) -> Evaluation:
         read_image=lambda case: column(0),
         read_label=lambda case: column(4),
     )
-    return Evaluation(dataset, cases, predict, "all of them", missing=("z",))
+    return Evaluation(
+        dataset, cases, lambda case, _: Prediction(predict(case)), "all of them", missing=("z",)
+    )
 
 
 def test_the_worst_three_are_kept_worst_first():
@@ -122,13 +125,16 @@ def test_a_network_is_asked_by_one_thread_alone():
 def test_probabilities_are_read_where_they_are_wanted():
     asked = []
 
-    def probabilities(case: Case):
+    def predict(case: Case, wanted: bool):
+        if not wanted:
+            return Prediction(column(4))
         asked.append(case.id)
         likely = np.zeros((1, 1, 10, 2), np.float32)
         likely[..., :4, 1] = 1
-        return likely
+        return Prediction(column(4), likely)
 
-    whole = replace(evaluation(lambda case: column(4)), probabilities=probabilities)
+    none = evaluation(lambda case: column(4))
+    whole = replace(none, predict=predict, has_probabilities=True)
     assert "auc_roc" not in whole.run().metrics().metrics
     assert asked == []
     labels = whole.dataset.labels

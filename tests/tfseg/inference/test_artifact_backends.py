@@ -76,7 +76,8 @@ def test_onnx_imports_no_tensorflow(onnx_artifact: Path) -> None:
         from tfseg.volume import Volume
         import numpy as np
         predictor = Predictor.open({str(onnx_artifact)!r})
-        labels = predictor.predict(Volume.from_geometry(np.ones((2, 9, 7), np.float32)))
+        scan = Volume.from_geometry(np.ones((2, 9, 7), np.float32))
+        labels = predictor.predict(scan).labels
         assert labels.array.all() and labels.array.shape == (2, 9, 7)
         assert not {{"tensorflow", "keras"}} & set(sys.modules)
     """

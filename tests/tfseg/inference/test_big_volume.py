@@ -11,6 +11,7 @@ _PROGRAM = """
 import resource
 import numpy as np
 from tfseg.artifact import Manifest
+from tfseg.inference.backend import Backend
 from tfseg.inference.predictor import Predictor
 from tfseg.plan import Channel, ClipZScore, Plan
 from tfseg.volume import Volume
@@ -24,7 +25,12 @@ answer = np.full((1, 96, 160, 160, 20), 0.05, np.float32)
 answer[..., 7] = 0.06
 scan = Volume.from_geometry(np.zeros((1000, 512, 512), np.int16), spacing_mm=(1.0, 0.8, 0.8))
 manifest = Manifest(format="run", model="unet", plan=plan)
-labels = Predictor(lambda batch: answer, manifest).predict(scan)
+
+class Same(Backend):
+    def __call__(self, batch):
+        return answer
+
+labels = Predictor(Same(), manifest).predict(scan).labels
 assert labels.shape == scan.shape
 assert (labels.array[::50] == 7).all()
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)

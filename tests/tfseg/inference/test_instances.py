@@ -6,10 +6,14 @@ import nibabel
 import numpy as np
 import pytest
 
+from tests.backends import Answers
 from tfseg.artifact import Manifest
 from tfseg.errors import ConfigError
-from tfseg.inference.instances import Found, describe_instances, draw_instances, find_instances
+from tfseg.inference.backend import Backend, Detections
+from tfseg.inference.instances import Finding, Found, describe_instances, draw_instances
+from tfseg.inference.instances import find_instances as joined
 from tfseg.inference.predictor import Predictor
+from tfseg.inference.sliding import segment_array
 from tfseg.plan import Plan
 from tfseg.volume import Volume
 
@@ -28,13 +32,18 @@ def plan_of(*patch, labels=("background", "organ", "lesion")):
     )
 
 
-def sees(objects, masks=False):
+class Sees(Backend):
     """A detector that finds boxes painted into the image: value 1.09 is label 1, score 0.9."""
 
-    def detect(batch):
+    finds_instances = True
+
+    def __init__(self, objects, masks=False):
+        self.objects, self.masks = objects, masks
+
+    def detect(self, batch):
         image = batch[0, ..., 0]
         boxes, scores, labels = [], [], []
-        for value in objects:
+        for value in self.objects:
             where = np.argwhere(np.isclose(image, value))
             if len(where):
                 boxes.append([*where.min(0), *(where.max(0) + 1)])
@@ -46,9 +55,16 @@ def sees(objects, masks=False):
             np.array([scores], np.float32),
             np.array([labels], np.float32),
         ]
-        return [*answer, np.ones((1, len(boxes), *(3,) * rank, 1), np.float32)] if masks else answer
+        if self.masks:
+            answer.append(np.ones((1, len(boxes), *(3,) * rank, 1), np.float32))
+        return np.ones((*batch.shape[:-1], 3), np.float32) / 3, Detections(*answer)
 
-    return detect
+
+def find_instances(image, detector, plan):
+    """The objects in a prepared image, beside its label map."""
+    finding = Finding(detector)
+    segment_array(image, finding, plan)
+    return joined(finding.seen, image.shape[:3], plan)
 
 
 @pytest.mark.parametrize("masks", [False, True])
@@ -56,7 +72,7 @@ def test_an_object_that_windows_share_is_one(masks):
     image = np.zeros((6, 20, 24, 1), np.float32)
     image[1:4, 7:12, 9:14] = 1.09
     image[2:6, 0:4, 18:24] = 2.08
-    found = find_instances(image, sees([1.09, 2.08], masks), plan_of(6, 10, 12))
+    found = find_instances(image, Sees([1.09, 2.08], masks), plan_of(6, 10, 12))
     assert [(one.label, round(one.score, 2), one.cut) for one in found] == [
         (1, 0.9, False),
         (2, 0.8, False),
@@ -73,7 +89,7 @@ def test_an_object_that_windows_share_is_one(masks):
 def test_a_slice_has_objects_of_its_own():
     image = np.zeros((2, 16, 16, 1), np.float32)
     image[0, 2:6, 2:6] = image[1, 3:7, 3:7] = 1.09
-    found = find_instances(image, sees([1.09]), plan_of(16, 16))
+    found = find_instances(image, Sees([1.09]), plan_of(16, 16))
     assert sorted((one.low.tolist(), one.high.tolist()) for one in found) == [
         ([0, 2, 2], [1, 6, 6]),
         ([1, 3, 3], [2, 7, 7]),
@@ -83,7 +99,7 @@ def test_a_slice_has_objects_of_its_own():
 def test_unsure_detections_are_left_out():
     image = np.zeros((4, 8, 8, 1), np.float32)
     image[:2, :2, :2] = 1.04
-    assert find_instances(image, sees([1.04]), plan_of(4, 8, 8)) == []
+    assert find_instances(image, Sees([1.04]), plan_of(4, 8, 8)) == []
 
 
 def box(label, score, low, high):
@@ -123,11 +139,11 @@ def test_what_is_told_of_an_object():
 def test_other_networks_have_no_objects():
     plan = plan_of(4, 8, 8)
     predictor = Predictor(
-        lambda batch: batch, Manifest(format="onnx", model="mask_rcnn", plan=plan)
+        Answers(lambda batch: batch), Manifest(format="onnx", model="mask_rcnn", plan=plan)
     )
     assert not predictor.finds_instances
     with pytest.raises(ConfigError, match="from the run of a detector; this is mask_rcnn as onnx"):
-        predictor.instances(Volume.from_geometry(np.zeros((4, 8, 8))))
+        predictor.predict(Volume.from_geometry(np.zeros((4, 8, 8))), instances=True)
 
 
 @pytest.mark.parametrize("name", ["mask_rcnn", "cfun"])

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
+from tests.backends import Answers
 from tfseg.artifact import Manifest
 from tfseg.errors import DataError
 from tfseg.geometry import Reorientation
@@ -26,7 +27,7 @@ def predictor(network, *, spacing=None, patch=(6, 6, 6), channels=1, labels=("bg
         ),
         labels=labels,
     )
-    return Predictor(network, Manifest(format="run", model="unet", plan=plan))
+    return Predictor(Answers(network), Manifest(format="run", model="unet", plan=plan))
 
 
 def directional(batch):
@@ -62,20 +63,20 @@ def test_the_stored_orientation_does_not_matter(way, direction):
     turned = Volume(way.apply(original.array), way.apply_affine(original.affine, original.shape))
     model = predictor(directional)
     np.testing.assert_array_equal(
-        model.predict(turned).array, way.apply(model.predict(original).array)
+        model.predict(turned).labels.array, way.apply(model.predict(original).labels.array)
     )
 
 
 def test_the_answer_is_not_the_same_in_every_orientation():
     """The test above would pass with a network that cannot tell directions: this one can."""
-    labels = predictor(directional).predict(scan()).array
+    labels = predictor(directional).predict(scan()).labels.array
     assert not np.array_equal(labels, labels[::-1, ::-1, ::-1])
     assert set(np.unique(labels)) == {0, 1, 2}
 
 
 def test_the_result_lies_on_the_exact_grid():
     volume = scan(OBLIQUE)
-    result = predictor(directional, spacing=(1.0, 1.0, 1.0)).predict(volume)
+    result = predictor(directional, spacing=(1.0, 1.0, 1.0)).predict(volume).labels
     assert result.array.dtype == np.uint8
     assert result.array.flags.c_contiguous
     assert result.shape == volume.shape
@@ -99,17 +100,17 @@ def test_a_large_object_survives_resampling():
         return softmax(np.concatenate([-batch, batch], axis=-1), axis=-1)
 
     model = predictor(threshold, spacing=(2.0, 2.0, 2.0), patch=(8, 8, 8), labels=("bg", "ball"))
-    answer = model.predict(volume).array.astype(bool)
+    answer = model.predict(volume).labels.array.astype(bool)
     assert 2 * (answer & ball).sum() / (answer.sum() + ball.sum()) > 0.93
 
 
 def test_probabilities_belong_to_the_labels():
     model = predictor(directional, spacing=(1.0, 1.5, 1.0))
     volume = scan(OBLIQUE[:, [1, 0, 2]])
-    probabilities = model.probabilities(volume)
-    assert probabilities.shape == (*volume.shape, 3)
-    np.testing.assert_allclose(probabilities.sum(-1), 1, atol=1e-5)
-    np.testing.assert_array_equal(probabilities.argmax(-1), model.predict(volume).array)
+    found = model.predict(volume, probabilities=True)
+    assert found.probabilities.shape == (*volume.shape, 3)
+    np.testing.assert_allclose(found.probabilities.sum(-1), 1, atol=1e-5)
+    np.testing.assert_array_equal(found.probabilities.argmax(-1), found.labels.array)
 
 
 def test_labels_and_probabilities_take_one_pass():
@@ -121,11 +122,10 @@ def test_labels_and_probabilities_take_one_pass():
 
     model = predictor(counted, spacing=(1.0, 1.5, 1.0))
     volume = scan(OBLIQUE[:, [1, 0, 2]])
-    labels, once = model.predict(volume), len(windows)
-    both = model.predict_with_probabilities(volume)
+    labels, once = model.predict(volume).labels, len(windows)
+    both = model.predict(volume, probabilities=True)
     assert len(windows) == 2 * once
-    np.testing.assert_array_equal(both[0].array, labels.array)
-    np.testing.assert_array_equal(both[1], model.probabilities(volume))
+    np.testing.assert_array_equal(both.labels.array, labels.array)
 
 
 def test_a_2d_network_on_one_picture():
@@ -135,7 +135,7 @@ def test_a_2d_network_on_one_picture():
 
     picture = np.random.default_rng(0).normal(size=(1, 13, 17, 3))
     model = predictor(threshold, patch=(8, 8), channels=3, labels=("bg", "vessel"))
-    answer = model.predict(Volume.from_geometry(picture)).array
+    answer = model.predict(Volume.from_geometry(picture)).labels.array
     np.testing.assert_array_equal(answer, picture.mean(-1) >= 0)
 
 
@@ -184,5 +184,5 @@ def test_scale_is_applied():
         labels=("a", "b"),
     )
     volume = Volume.from_geometry(np.full((4, 4, 4), 200, np.int16))
-    Predictor(network, Manifest(format="run", model="unet", plan=plan)).predict(volume)
+    Predictor(Answers(network), Manifest(format="run", model="unet", plan=plan)).predict(volume)
     assert seen == [2.0]

@@ -6,8 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import softmax
 
-from tfseg.errors import TfsegError
-from tfseg.inference.sliding import probability_array, segment_array, slabs
+from tests.backends import Answers
+from tfseg.errors import DataError, TfsegError
+from tfseg.inference import sliding
+from tfseg.inference.backend import Backend
 from tfseg.plan import Channel, Plan, Scale
 from tfseg.preprocess import resample_linear
 
@@ -22,6 +24,21 @@ def plan(patch, classes=3, overlap=0.5):
         labels=tuple(f"label{i}" for i in range(classes)),
         overlap=overlap,
     )
+
+
+def segment_array(image, network, *arguments, **options):
+    backend = network if isinstance(network, Logits) else Answers(network)
+    return sliding.segment_array(image, backend, *arguments, **options)
+
+
+def probability_array(image, network, plan, shape=None):
+    full = np.empty((*(shape or image.shape[:3]), plan.num_classes), np.float32)
+    segment_array(image, network, plan, shape, probabilities=full)
+    return full
+
+
+def slabs(image, network, plan):
+    return sliding.slabs(image, Answers(network), plan)
 
 
 def pointwise(batch):
@@ -114,12 +131,12 @@ def test_labels_on_another_grid_are_the_largest_interpolated_probability(patch, 
     """To the bit: the slab-wise interpolation does the whole-volume one's arithmetic."""
     image = noise(10, 8, 9)
     full = probability_array(image, edge_sensitive, plan(patch))
-    expected = resample_linear(full, shape).argmax(-1)
+    expected = resample_linear(full, shape)
     np.testing.assert_array_equal(
-        segment_array(image, edge_sensitive, plan(patch), shape), expected
+        segment_array(image, edge_sensitive, plan(patch), shape), expected.argmax(-1)
     )
     resampled = probability_array(image, edge_sensitive, plan(patch), shape)
-    np.testing.assert_array_equal(resampled.argmax(-1), expected)
+    np.testing.assert_array_equal(resampled, expected)
 
 
 def test_the_first_of_equals_wins():
@@ -163,19 +180,18 @@ def test_a_2d_network_sees_one_slice_at_a_time():
 def test_slabs_are_in_order_and_never_thicker_than_a_window(depth, patch):
     window = patch[0] if len(patch) == 3 else 1
     expected_start = 0
-    for start, slab in slabs(noise(depth, 9, 10), pointwise, plan(patch)):
-        assert start == expected_start
-        assert 0 < len(slab) <= window
-        assert slab.shape[1:] == (9, 10, 3)
-        held = slab if slab.base is None else slab.base
-        assert held.size <= window * 10 * 10 * 3
-        expected_start += len(slab)
+    for slab in slabs(noise(depth, 9, 10), pointwise, plan(patch)):
+        assert slab.first == expected_start
+        assert 0 < slab.stop - slab.first <= window
+        assert slab.probabilities.shape == (slab.stop - slab.first, 9, 10, 3)
+        assert slab.total.shape == (window + 1, 9, 10, 3)
+        expected_start = slab.stop
     assert expected_start == depth
 
 
 def test_slabs_together_are_the_answer():
     image = noise(30, 8, 8)
-    kept = [np.copy(slab) for _, slab in slabs(image, pointwise, plan((8, 8, 8)))]
+    kept = [slab.probabilities for slab in slabs(image, pointwise, plan((8, 8, 8)))]
     np.testing.assert_allclose(np.concatenate(kept), softmax(image, axis=-1), atol=2e-6)
 
 
@@ -195,3 +211,55 @@ def test_progress_rises_to_one():
 def test_a_network_that_does_not_fit_the_plan_is_refused(network):
     with pytest.raises(TfsegError, match=r"must answer \(1, 4, 4, 4, 3\).* got \("):
         segment_array(noise(4, 4, 4), network, plan((4, 4, 4)))
+
+
+class Logits(Backend):
+    """Streams what it is given, as logits."""
+
+    streams_logits = True
+
+    def __init__(self):
+        self.asked = 0
+
+    def __call__(self, batch):
+        return softmax(batch, axis=-1)
+
+    def stream(self, batches):
+        for batch in batches:
+            self.asked += 1
+            yield batch
+
+
+@pytest.mark.parametrize("classes", [2, 3, 20])
+@pytest.mark.parametrize("size", [1, 30, 1000])
+def test_the_softmax_taken_while_blending_is_scipys(classes, size):
+    """Logits of any size: differences beyond what exp can hold are 0 and 1."""
+    image = size * noise(13, 9, 11, classes=classes)
+    image[0, 0, 0] = 0  # all the same
+    answer = probability_array(image, Logits(), plan((6, 6, 6), classes))
+    np.testing.assert_allclose(answer, softmax(image.astype(float), axis=-1), rtol=2e-5, atol=2e-7)
+
+
+def test_windows_of_one_value_are_asked_once():
+    """And the answer is the same to the bit as where each is asked."""
+    image = np.full((24, 8, 8, 3), -1, np.float32)
+    image[20:, 4:, 4:] = noise(4, 4, 4)
+    backend = Logits()
+    answer = probability_array(image, backend, plan((8, 8, 8)))
+    assert backend.asked == 2  # windows begin at 0, 4, 8, 12 and 16: the last one differs
+    backend.repeatable, backend.asked = False, 0
+    np.testing.assert_array_equal(probability_array(image, backend, plan((8, 8, 8))), answer)
+    assert backend.asked == 5
+    image[0, 0, 0, 0] = np.nextafter(np.float32(-1), np.float32(0))
+    backend.repeatable, backend.asked = True, 0
+    segment_array(image, backend, plan((8, 8, 8)))
+    assert backend.asked == 3
+
+
+@pytest.mark.parametrize("logits", [True, False])
+def test_a_network_that_answers_nan_is_refused(logits):
+    image = noise(4, 4, 4)
+    image[1, 2, 3] = np.nan
+    network = Logits() if logits else (lambda batch: batch)
+    with pytest.raises(DataError, match="must be numbers; they are NaN at 1 voxels"):
+        segment_array(np.abs(image), network, plan((4, 4, 4)))

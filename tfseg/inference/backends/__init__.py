@@ -4,25 +4,11 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
-from typing import Protocol
-
-import numpy as np
-from numpy.typing import NDArray
 
 from tfseg.artifact import Manifest
 from tfseg.errors import DataError
+from tfseg.inference.backend import Backend
 from tfseg.quiet import import_tensorflow
-
-
-class Backend(Protocol):
-    """A network ready to run.
-
-    Called with float32 (n, [z,] y, x, c), already prepared, it returns float32 probabilities
-    (n, [z,] y, x, classes).
-    """
-
-    def __call__(self, batch: NDArray[np.float32]) -> NDArray[np.float32]: ...
-
 
 # What a folder of each kind holds, and the module whose ``open_artifact`` loads it. A file of
 # that name is taken for its folder. TensorRT comes before ONNX: its folder carries both.

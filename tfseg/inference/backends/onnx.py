@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from tfseg.artifact import Manifest
 from tfseg.errors import DataError
+from tfseg.inference.backend import Backend
 from tfseg.inference.backends.verified import open_manifest
 
 MODEL = "model.onnx"
@@ -19,7 +20,7 @@ OUTPUT = "probabilities"
 _ERRORS_ONLY = 3  # severity: the optimiser's remarks are not the user's concern
 
 
-class OnnxBackend:
+class OnnxBackend(Backend):
     """Answers with the graph ``model.onnx``: image -> probabilities."""
 
     def __init__(self, folder: Path) -> None:

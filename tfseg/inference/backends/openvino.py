@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from tfseg.artifact import Manifest
 from tfseg.errors import DataError
+from tfseg.inference.backend import Backend
 from tfseg.inference.backends.optional import import_runtime
 from tfseg.inference.backends.verified import open_manifest
 from tfseg.quiet import stderr_held
@@ -50,7 +51,7 @@ def reason_of(error: RuntimeError) -> str:
     return " ".join(" ".join(lines).split())[:300]
 
 
-class OpenVinoBackend:
+class OpenVinoBackend(Backend):
     """Answers with ``model.xml`` and ``model.bin``, one window at a time."""
 
     def __init__(self, folder: Path) -> None:

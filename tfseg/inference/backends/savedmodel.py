@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 
 from tfseg.artifact import Manifest
 from tfseg.errors import DataError
+from tfseg.inference.backend import Backend
 from tfseg.inference.backends.verified import open_manifest
 
 EXTRA = "assets.extra"  # what TensorFlow Serving carries along without reading it
 
 
-class SavedModelBackend:
+class SavedModelBackend(Backend):
     """Answers through the signatures ``serving_default`` and ``segment``."""
 
     def __init__(self, folder: Path) -> None:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from tfseg.artifact import Manifest
 from tfseg.errors import ConfigError, DataError
 from tfseg.files import read_json
+from tfseg.inference.backend import Backend
 from tfseg.inference.backends.onnx import INPUT, OUTPUT
 from tfseg.inference.backends.verified import open_manifest
 
@@ -49,7 +50,7 @@ def load_library(names: tuple[str, ...] = LIBRARIES) -> ModuleType:
     )
 
 
-class TensorRtBackend:
+class TensorRtBackend(Backend):
     """Answers with ``model.engine`` on GPU 0, one synchronous call at a time."""
 
     def __init__(self, folder: Path) -> None:

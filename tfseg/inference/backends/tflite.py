@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tfseg.artifact import Manifest
 from tfseg.errors import DataError
+from tfseg.inference.backend import Backend
 from tfseg.inference.backends.optional import import_runtime
 from tfseg.inference.backends.verified import open_manifest
 from tfseg.quiet import stderr_held
@@ -28,7 +29,7 @@ def load_library() -> ModuleType:
     return import_runtime("ai_edge_litert.interpreter", title="LiteRT", extra="tflite")
 
 
-class TfliteBackend:
+class TfliteBackend(Backend):
     """Answers with ``model.tflite``, one window at a time, on all cores."""
 
     def __init__(self, folder: Path) -> None:
