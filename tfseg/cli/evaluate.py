@@ -90,6 +90,15 @@ if TYPE_CHECKING:
     help="Where figures, evaluation.html and pictures go; a run keeps its own.",
 )
 @click.option(
+    "--tta", is_flag=True, help="Average TARGET over mirror images, as `tfseg predict --tta` does."
+)
+@click.option(
+    "--post",
+    multiple=True,
+    metavar="STEP",
+    help="On TARGET's label maps, as `tfseg predict --post` does. Repeatable.",
+)
+@click.option(
     "--anyway",
     is_flag=True,
     help="Measure a model on what is plainly another kind of image than it was trained on.",
@@ -108,6 +117,8 @@ def evaluate(
     against: Path | None,
     jobs: int | None,
     output: Path | None,
+    tta: bool,
+    post: tuple[str, ...],
     anyway: bool,
     overwrite: bool,
     as_json: bool,
@@ -127,7 +138,13 @@ def evaluate(
     folder = output if output is not None else target if is_run(target) else None
     if folder is not None:
         _check_folder(folder, overwrite=overwrite or folder.resolve() == target.resolve())
-    evaluation = open_evaluation(target, data, all_cases=all_cases, anyway=anyway)
+    evaluation = open_evaluation(
+        target,
+        data,
+        all_cases=all_cases,
+        anyway=anyway,
+        refine=(lambda predictor: predictor.refine(tta=tta, post=post)) if tta or post else None,
+    )
     measures = _choose(evaluation, **rules)
     other = None
     jobs = jobs or cores()

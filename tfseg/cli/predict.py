@@ -41,6 +41,19 @@ if TYPE_CHECKING:
 )
 @click.option("--save-probabilities", is_flag=True, help="Also write <name>.npz, (z, y, x, class).")
 @click.option(
+    "--tta",
+    is_flag=True,
+    help="Average over mirror images along the axes that the training mirrored: 2 to 8 times the "
+    "time.",
+)
+@click.option(
+    "--post",
+    multiple=True,
+    metavar="STEP",
+    help="On the label map, in their order: largest_component, 'remove_small(mm3=50)', fill_holes; "
+    "of some labels: 'fill_holes(liver)'. Repeatable.",
+)
+@click.option(
     "--anyway",
     is_flag=True,
     help="Segment what is plainly another kind of image than the model was trained on.",
@@ -56,6 +69,8 @@ def predict(
     codes: Path | None,
     report: bool,
     save_probabilities: bool,
+    tta: bool,
+    post: tuple[str, ...],
     anyway: bool,
     overwrite: bool,
     as_json: bool,
@@ -99,7 +114,12 @@ def predict(
     beside = [report_of(target) for target in targets] if report else []
     beside += [_beside(target, ".npz") for target in targets] if save_probabilities else []
     check_outputs([*targets, *beside], overwrite=overwrite)
-    predictor = Predictor.open(model)
+    if post and form.needs_probabilities:
+        raise ConfigError(
+            "--seg-type fractional holds the network's probabilities, which --post does not "
+            "change. Use --seg-type binary, or leave --post out."
+        )
+    predictor = Predictor.open(model).refine(tta=tta, post=post)
     if predictor.finds_instances:
         _refuse_shared_names(targets, "objects", "_instances.json")
         objects = ("_instances.nii.gz", "_instances.json")
@@ -218,11 +238,14 @@ def _segment(
 
     from tfseg.cli.console import share_bar
     from tfseg.files import atomic_path
+    from tfseg.inference.postprocess import refuse_millimetres
     from tfseg.io.outputs import source_for, write_labels
     from tfseg.preprocess.likeness import check_likeness
 
     source = source_for(scan, form)
     volume = scan.read()
+    if scan.is_picture:
+        refuse_millimetres(predictor.post, scan)
     remarks = check_likeness(
         volume,
         str(scan),
@@ -239,6 +262,7 @@ def _segment(
             instances=predictor.finds_instances,
         )
     labels, probabilities = prediction.labels, prediction.probabilities
+    remarks = (*remarks, *predictor.remarks)
     write_labels(
         labels, target, form, about, source,
         probabilities=probabilities if form.needs_probabilities else None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -22,6 +22,7 @@ from tfseg.datasets.split import Role, Split, recall
 from tfseg.errors import ConfigError, DataError
 from tfseg.evaluation.runner import Evaluation
 from tfseg.files import read_json
+from tfseg.inference.postprocess import refuse_millimetres
 from tfseg.inference.prediction import Prediction
 from tfseg.inference.predictor import Predictor
 from tfseg.io import is_picture, read_volume, volume_stem, volume_suffix
@@ -31,6 +32,7 @@ from tfseg.preprocess.likeness import check_likeness, kind_of
 from tfseg.volume import Volume
 
 _log = logging.getLogger(__name__)
+Refine = Callable[[Predictor], Predictor]
 
 _RUN_MANIFEST = "manifest.json"
 _RUN_CONFIG = "config.json"
@@ -55,7 +57,12 @@ def is_run(path: Path) -> bool:
 
 
 def open_evaluation(
-    target: Path, data: Path | None = None, *, all_cases: bool = False, anyway: bool = False
+    target: Path,
+    data: Path | None = None,
+    *,
+    all_cases: bool = False,
+    anyway: bool = False,
+    refine: Refine | None = None,
 ) -> Evaluation:
     """Find out what ``target`` is and which cases its predictions are measured on.
 
@@ -65,10 +72,11 @@ def open_evaluation(
         all_cases: for a model: measure every labelled case, not only those held out from its
             training. For data that it was not trained on.
         anyway: for a model: measure it on what is plainly another kind of image, too.
+        refine: what is done to a model's predictor before it predicts.
 
     Raises:
         DataError: the target is none of these, the data set is missing, or no case matches.
-        ConfigError: the model had no case held out.
+        ConfigError: the model had no case held out, or label maps are to be refined.
     """
     if not target.exists():
         raise DataError(
@@ -76,12 +84,17 @@ def open_evaluation(
             "predictions."
         )
     if is_run(target):
-        return _of_run(target, data, all_cases, anyway)
+        return _of_run(target, data, all_cases, anyway, refine)
     files = _prediction_files(target) if target.is_dir() else []
+    if files and refine is not None:
+        raise ConfigError(
+            f"{target} holds label maps, to which nothing more is done. Name a run or an exported "
+            "model, or leave --tta and --post out."
+        )
     if files:
         return _of_predictions(target, files, data)
     if target.is_file() or any(any(target.glob(name)) for name in _ARTIFACT_MANIFESTS):
-        return _of_artifact(target, data, all_cases, anyway)
+        return _of_artifact(target, data, all_cases, anyway, refine)
     raise DataError(
         f"{target} is no run folder ({_RUN_MANIFEST}), no exported model ({FILE_NAME}) and holds "
         "no label maps such as case_01.nii.gz. Name one of these."
@@ -188,7 +201,9 @@ def _read_probabilities(path: Path) -> NDArray[Any]:
     return np.asarray(array)
 
 
-def _of_run(run: Path, data: Path | None, all_cases: bool, anyway: bool) -> Evaluation:
+def _of_run(
+    run: Path, data: Path | None, all_cases: bool, anyway: bool, refine: Refine | None
+) -> Evaluation:
     source = run / _RUN_CONFIG
     trained = _trained(read_json(source, "the run's configuration"), source)
     if data is None:
@@ -203,16 +218,23 @@ def _of_run(run: Path, data: Path | None, all_cases: bool, anyway: bool) -> Eval
     known = Split.load(run)
     if known is None and trained.fold == "all" and not all_cases:
         raise _none_held_out(run)
-    predictor = Predictor.open(run)
+    predictor = _opened(run, refine)
     chosen = _choose(dataset, known, trained, predictor.manifest.training, run, all_cases)
     return _of_model(dataset, chosen, predictor, anyway)
 
 
-def _of_artifact(artifact: Path, data: Path | None, all_cases: bool, anyway: bool) -> Evaluation:
+def _opened(model: Path, refine: Refine | None) -> Predictor:
+    predictor = Predictor.open(model)
+    return predictor if refine is None else refine(predictor)
+
+
+def _of_artifact(
+    artifact: Path, data: Path | None, all_cases: bool, anyway: bool, refine: Refine | None
+) -> Evaluation:
     if data is None:
         raise DataError(f"{artifact} is a model, which needs cases. Name a data set with --data.")
     dataset = open_dataset(data)
-    predictor = Predictor.open(artifact)
+    predictor = _opened(artifact, refine)
     training = predictor.manifest.training
     known = Split.of_digests(training.get("images"))
     trained = None if all_cases and known is None else _trained(training, artifact)
@@ -332,6 +354,8 @@ def _of_model(dataset: Dataset, chosen: _Chosen, predictor: Predictor, anyway: b
         if image.modality is None and len(dataset.modalities) == 1:
             image = Volume(image.array, image.affine, kind_of(dataset.modalities[0]))
         picture = is_picture(case.image)
+        if picture:
+            refuse_millimetres(predictor.post, case.image)
         for remark in check_likeness(
             image, case.image, predictor.manifest, picture=picture, anyway=anyway
         ):
@@ -348,5 +372,5 @@ def _of_model(dataset: Dataset, chosen: _Chosen, predictor: Predictor, anyway: b
         roles=dict(chosen.roles),
         new=chosen.new,
         held_out_missing=chosen.held_out_missing,
-        remarks=chosen.remarks,
+        remarks=(*chosen.remarks, *predictor.remarks),
     )

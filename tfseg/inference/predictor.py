@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +12,10 @@ from tfseg.errors import ConfigError
 from tfseg.inference.backend import Backend
 from tfseg.inference.backends import open_backend
 from tfseg.inference.instances import Finding, instances_of
+from tfseg.inference.postprocess import Step, parse_post, postprocess
 from tfseg.inference.prediction import Prediction
 from tfseg.inference.sliding import segment_array
+from tfseg.inference.tta import mirrored
 from tfseg.preprocess import prepare
 from tfseg.volume import Volume
 
@@ -29,6 +31,34 @@ class Predictor:
     def __init__(self, backend: Backend, manifest: Manifest) -> None:
         self.backend = backend
         self.manifest = manifest
+        self.post: tuple[Step, ...] = ()
+        self.remarks: tuple[str, ...] = ()
+
+    def refine(self, *, tta: bool = False, post: Sequence[str] = ()) -> Predictor:
+        """Return this predictor with more work to each scan; ``remarks`` then tell of it.
+
+        Args:
+            tta: average over mirror images, see :func:`.tta.mirrored`.
+            post: steps on the label map, see :mod:`.postprocess`. Probabilities stay the
+                network's.
+
+        Raises:
+            ConfigError: that means nothing for this network, or is no such step.
+        """
+        refined = Predictor(self.backend, self.manifest)
+        if tta:
+            refined.backend = mirrored(self.backend, self.manifest)
+        if post and self.finds_instances:
+            raise ConfigError(
+                f"--post changes the label map, and {self.manifest.model} draws it from the "
+                "objects that it finds, which are written too. Leave --post out."
+            )
+        refined.post = parse_post(post, self.manifest.plan.labels)
+        refined.remarks = (
+            *(["test-time augmentation: averaged over mirror images"] if tta else []),
+            *(f"post-processing: {step}" for step in refined.post),
+        )
+        return refined
 
     @classmethod
     def open(cls, model: str | Path) -> Predictor:
@@ -72,6 +102,7 @@ class Predictor:
         labels = segment_array(
             image, found if instances else self.backend, plan, canonical.shape, progress, kept
         )
+        labels = postprocess(labels, self.post, plan.labels, canonical.spacing_mm)
         z, y, x = image.shape[:3]
         return Prediction(
             volume.with_array(np.ascontiguousarray(way.undo(labels))),

@@ -295,6 +295,7 @@ def train_run(setup: Setup, folder: Path, *, resume: bool, track: Track) -> Mani
         "held_out_cases": len(held_out),
         "fold": config.fold,
         "seed": config.seed,
+        "mirrored": config.augmentation.flip,
         "epochs": progress.epoch,
         "steps": progress.epoch * config.steps_per_epoch,
         "seconds": round(progress.elapsed_s, 1),

@@ -82,7 +82,9 @@ def trained(tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     """A run folder, opened with the threshold in place of its network."""
     folder = tmp_path / "run"
     folder.mkdir()
-    manifest = Manifest(format="run", model="unet", plan=plan(), training={"fold": 1, "seed": 3})
+    manifest = Manifest(
+        format="run", model="unet", plan=plan(), training={"fold": 1, "seed": 3, "mirrored": "x"}
+    )
     manifest.save(folder, "manifest.json")
     config = {"data": str(data), "fold": 1, "seed": 3, "model": "unet"}
     (folder / "config.json").write_text(json.dumps(config))
@@ -368,3 +370,13 @@ def test_bad_input_export_that_does_not_say_its_fold(trained, data, tmp_path, ca
 
 def test_bad_input_unknown_option(capsys):
     refused(["--fold", "3"], capsys, "No such option", "--fold")
+
+
+def test_a_model_is_measured_as_it_is_to_be_used(trained, predictions, data, capsys):
+    arguments = ["evaluate", str(trained), "--tta", "--post", "largest_component", "--json"]
+    assert run(arguments) == 0
+    assert json.loads(capsys.readouterr().out)["remarks"] == [
+        "test-time augmentation: averaged over mirror images",
+        "post-processing: largest_component",
+    ]
+    refused([str(predictions), "--data", str(data), "--tta"], capsys, "nothing more is done")

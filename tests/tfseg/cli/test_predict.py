@@ -7,6 +7,8 @@ import keras
 import nibabel
 import numpy as np
 import pytest
+from PIL import Image
+from scipy import ndimage
 
 from tfseg.artifact import Manifest
 from tfseg.cli.main import run
@@ -38,7 +40,8 @@ def save_run(folder, dims=3, channels=1):
     weights[..., 1] = 1 / channels
     model.get_layer("logits").set_weights([weights, np.array([0, -1], np.float32)])
     model.save(folder / "model.keras")
-    Manifest(format="run", model="unet", plan=plan).save(folder, "manifest.json")
+    manifest = Manifest(format="run", model="unet", plan=plan, training={"mirrored": "zyx"})
+    manifest.save(folder, "manifest.json")
     return folder
 
 
@@ -334,3 +337,40 @@ def test_bad_input_damaged_run(tmp_path, capfd, name):
     assert captured.err.count("\n") == 1
     assert part in captured.err
     assert not (tmp_path / "o").exists()
+
+
+def test_mirror_images_and_steps_afterwards(model, tmp_path, capsys):
+    """The network is pointwise, so that mirroring changes nothing."""
+    array = save_scan(tmp_path / "scan.nii.gz")
+    out = tmp_path / "out.nii.gz"
+    arguments = ["predict", str(model), str(tmp_path / "scan.nii.gz"), "-o", str(out), "--tta"]
+    assert run([*arguments, "--post", "largest_component", "--post", "fill_holes", "--json"]) == 0
+    remarks = json.loads(capsys.readouterr().out)["written"][0]["remarks"]
+    assert remarks[-3:] == [
+        "test-time augmentation: averaged over mirror images",
+        "post-processing: largest_component",
+        "post-processing: fill_holes",
+    ]
+    numbers, _ = ndimage.label(array > 100, np.ones((3, 3, 3)))
+    largest = numbers == np.argmax(np.bincount(numbers.ravel())[1:]) + 1
+    written = np.asarray(nibabel.load(out).dataobj)
+    np.testing.assert_array_equal(written, ndimage.binary_fill_holes(largest))
+
+
+def test_steps_that_mean_nothing_here_are_refused(tmp_path, model, capsys):
+    picture = tmp_path / "photo.png"
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(picture)
+    flat = save_run(tmp_path / "run", dims=2)
+    for arguments, rule in (
+        ([str(model), "--post", "opening"], "is one of largest_component, remove_small"),
+        ([str(flat), "--post", "remove_small(mm3=5)"], "a picture has no millimetres"),
+        (
+            [str(model), "--post", "fill_holes", "--format", "dicom-seg", "--seg-type",
+             "fractional"],
+            "fractional holds the network's probabilities, which --post does not change",
+        ),
+    ):  # fmt: skip
+        out = tmp_path / ("out.dcm" if "dicom-seg" in arguments else "out.png")
+        assert run(["predict", *arguments, str(picture), "-o", str(out)]) == 2
+        assert rule in capsys.readouterr().err
+        assert not out.exists()

@@ -31,6 +31,7 @@ class Thresholds:
     """Stands in for a predictor: above 50 liver, above 150 the other."""
 
     finds_instances = False
+    post = remarks = ()
 
     def __init__(self) -> None:
         self.manifest = Manifest(
@@ -45,6 +46,9 @@ class Thresholds:
                 labels=NAMES,
             ),
         )
+
+    def refine(self, **options):
+        return self
 
     def predict(self, volume, progress=None, *, probabilities=False, instances=False):
         labels = volume.with_array(np.digitize(volume.array, (50, 150)).astype(np.uint8))
