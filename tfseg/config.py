@@ -25,11 +25,21 @@ class TrainConfig(BaseModel):
         options: the network's own options.
         data: data set folder.
         fold: held-out fold, or ``all`` to train on every case.
+        folds: of a run that trains a network for each of them and makes one ensemble of all;
+            ``fold`` is then ``all``, and lengths and budgets are those of one fold.
         epochs, steps_per_epoch: length of the run; the learning rate falls to 0 over it.
-        time_budget_s: stop after this many seconds of training; the learning rate then follows
-            whichever is further, epochs or time.
+        time_budget_s: seconds that the command may take in all, from looking at the data to the
+            figures of the held-out cases; the learning rate then follows whichever is further,
+            epochs or time.
+        optimizer: ``adamw`` (beta_2 0.99) or ``sgd`` (Nesterov momentum 0.99).
+        schedule: how the learning rate falls, see :func:`tfseg.schemes.schedule.rate_factor`.
+        warmup: share of the run at its start in which the learning rate rises from 0.
+        average: how much of the average of the weights a step keeps, at most; that average is the
+            network of the run. 0 takes the last step's weights.
+        accumulate: steps whose gradients are averaged before the weights move.
         patience: epochs without a better validation Dice before the run stops; 0 never stops.
-        validate_every: epochs between whole-volume validations.
+            What the validation cases then say is no proof any more: they chose the end.
+        validate_every: epochs between whole-volume validations, which only watch.
         validation_cases: how many held-out cases those use at most; the final figures use all.
         foreground: share of patches centred on a foreground voxel.
         loss: a sum of losses such as ``dice + 0.5*focal(gamma=2)``.
@@ -47,6 +57,7 @@ class TrainConfig(BaseModel):
     options: dict[str, Any] = Field(default_factory=dict)
     data: str
     fold: Annotated[int, Field(ge=0)] | Literal["all"] = 0
+    folds: tuple[Annotated[int, Field(ge=0)], ...] | None = None
     epochs: Annotated[int, Field(ge=1, le=UNLIMITED_EPOCHS)] = 100
     steps_per_epoch: Annotated[int, Field(ge=1, le=100_000)] = 50
     time_budget_s: Annotated[float, Field(gt=0)] | None = None
@@ -54,6 +65,10 @@ class TrainConfig(BaseModel):
     optimizer: Literal["adamw", "sgd"] = "adamw"
     learning_rate: Annotated[float, Field(gt=0, le=10)] | None = None
     weight_decay: Annotated[float, Field(ge=0, lt=1)] = 1e-4
+    schedule: Literal["poly", "cosine", "constant"] = "poly"
+    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    average: Annotated[float, Field(ge=0, lt=1)] = 0.999
+    accumulate: Annotated[int, Field(ge=1, le=1024)] = 1
     clip_norm: Annotated[float, Field(gt=0)] = 12.0
     patience: Annotated[int, Field(ge=0)] = 0
     validate_every: Annotated[int, Field(ge=1)] = 5
@@ -83,7 +98,7 @@ class TrainConfig(BaseModel):
 
 # What --set may give; the other three have options of their own.
 _RUN_KEYS = tuple(
-    key for key in TrainConfig.model_fields if key not in {"model", "options", "data"}
+    key for key in TrainConfig.model_fields if key not in {"model", "options", "data", "folds"}
 )
 
 

@@ -16,11 +16,18 @@ from __future__ import annotations
 
 import difflib
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 _BLANKS = {ord(blank): " " for blank in "\n\r\t\v\f\x85\u2028\u2029"}
 # Controls, formats such as the direction of writing, halves of surrogate pairs, breaks of lines.
 _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+_NAMED = 10  # in a line of text
+
+
+def some(names: Sequence[str]) -> str:
+    """Return the first few names and how many more there are."""
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
 
 
 def printable(text: str) -> str:

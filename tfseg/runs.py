@@ -19,6 +19,11 @@ _log = logging.getLogger(__name__)
 CACHE = ".cache"  # beside the runs: prepared volumes and the built-in data sets
 
 
+def fold_folder(run: Path, fold: int) -> Path:
+    """Return where a run of several folds has the run of one of them."""
+    return run / f"fold_{fold}"
+
+
 @contextmanager
 def new_run(model: str, run: str | None) -> Iterator[Path]:
     """Yield the folder of a new run: ``run``, or ``runs/<model>-<date>`` where it is ``None``.

@@ -64,7 +64,7 @@ def export_run(
     new_lineage: bool = False,
     say: Callable[[str], None] = lambda message: None,
 ) -> Artifact:
-    """Export a run's best network.
+    """Export a run's network.
 
     Args:
         run: run folder.

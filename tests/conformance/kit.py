@@ -195,13 +195,13 @@ def learned_by(name: str, model: Any, classes: int = 2) -> Any:
     """Return the trainer's loss of a network, (images, labels) -> (batch,)."""
     from tfseg.losses import build_loss
     from tfseg.losses.loss import supervised_loss
-    from tfseg.training.objective import detection_objective
+    from tfseg.schemes.detection_loss import DetectionObjective
 
     case, loss = CASES[name], build_loss("dice + ce")
     config = model_config(name, **{**case.options, "faithful": case.faithful})
-    detection = detection_objective(model, config, loss)
-    if detection is not None:
-        return lambda x, labels: detection(detection.with_objects(x, labels))
+    if config.scheme == "detection":
+        objective = DetectionObjective(model, config, loss)
+        return lambda x, labels: objective(_with_objects(config, x, labels))
     weights, groups = training_of(name, classes)
 
     def supervised(x: Any, labels: Any) -> Any:
@@ -209,6 +209,30 @@ def learned_by(name: str, model: Any, classes: int = 2) -> Any:
         return supervised_loss(loss, labels, outputs, weights, groups=groups)
 
     return supervised
+
+
+def _with_objects(config: Any, x: Any, labels: Any) -> dict[str, Any]:
+    """A batch with what a detector learns of it, also inside a graph."""
+    import tensorflow as tf
+
+    from tfseg.schemes.detection import with_objects
+
+    most, merged = config.max_objects, config.merges_classes
+    kinds = {"objects": "uint8", "boxes": "float32", "classes": "int32", "seed": "int32"}
+
+    def look(x: Any, labels: Any) -> list[Any]:
+        found = [
+            with_objects({"image": one, "label": label}, most, merged=merged)
+            for one, label in zip(x, labels, strict=True)
+        ]
+        return [np.stack([one[name] for one in found]) for name in kinds]
+
+    parts = tf.numpy_function(look, [x, labels], [tf.as_dtype(kind) for kind in kinds.values()])
+    rank, batch = len(labels.shape) - 1, labels.shape[0]
+    shapes = (labels.shape, (batch, most, 2 * rank), (batch, most), (batch,))
+    for part, shape in zip(parts, shapes, strict=True):
+        part.set_shape(shape)
+    return {"image": x, "label": labels, **dict(zip(kinds, parts, strict=True))}
 
 
 def images(shape: Sequence[int], batch: int = 1, seed: int = 0) -> np.ndarray:

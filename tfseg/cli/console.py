@@ -12,7 +12,6 @@ import click
 from tfseg.errors import printable
 
 _Item = TypeVar("_Item")
-_NAMED = 10  # in a line of text
 
 
 def print_json(document: Any) -> None:
@@ -31,12 +30,6 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
     for row in rows:
         table.add_row(*map(printable, row))
     Console(soft_wrap=False).print(table)
-
-
-def some(names: Sequence[str]) -> str:
-    """Return the first few names and how many more there are."""
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more
 
 
 def note(message: str) -> None:
@@ -91,6 +84,18 @@ def track(items: Sequence[_Item], what: str) -> Iterator[_Item]:
 
     console = Console(stderr=True)
     yield from rich_track(items, description=what, console=console, disable=not console.is_terminal)
+
+
+class ConsoleProgress:
+    """Shows on stderr what library code tells (:class:`tfseg.progress.Progress`)."""
+
+    def note(self, text: str) -> None:
+        """Say a remark."""
+        note(text)
+
+    def track(self, items: Iterable[_Item], what: str) -> Iterable[_Item]:
+        """Yield the items with a progress bar."""
+        return track(tuple(items), what)
 
 
 @contextmanager

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tfseg.cli.console import note, print_json, share_bar, some
-from tfseg.errors import ConfigError, DataError, TfsegError
+from tfseg.cli.console import note, print_json, share_bar
+from tfseg.errors import ConfigError, DataError, TfsegError, some
 
 if TYPE_CHECKING:
     from tfseg.evaluation import Comparison, Evaluation, Measures, Metrics, Outcome

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tfseg.cli.console import print_table, some
+from tfseg.cli.console import print_table
+from tfseg.errors import some
 from tfseg.evaluation import VOLUMES
 from tfseg.report.columns import NOTHING, column, interval, number, p_value, signed, spread
 

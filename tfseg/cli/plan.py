@@ -19,6 +19,14 @@ import click
     help="A step on intensities before normalisation: a name (clahe, hist_match, bias_field, "
     'median, ...) or JSON such as \'{"kind": "clahe", "tiles": 4}\'. Repeatable, in order.',
 )
+@click.option(
+    "--fold",
+    type=click.Choice(["all", *map(str, range(20))]),
+    metavar="N|all",
+    help="Fold that is held out, or `all` for none: the plan looks at the others, as `tfseg train` "
+    "does. [0; all where there are too few cases]",
+)
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, help="Draws the folds. [0]")
 @click.option("-o", "--output", type=click.Path(), help="Write the plan here. [stdout]")
 @click.option("--overwrite", is_flag=True, help="Replace files that exist.  [default: refuse]")
 def plan(
@@ -26,6 +34,8 @@ def plan(
     model: str,
     dims: str | None,
     step_texts: tuple[str, ...],
+    fold: str | None,
+    seed: int,
     output: str | None,
     overwrite: bool,
 ) -> None:
@@ -36,19 +46,11 @@ def plan(
     """
     import json
 
-    from tfseg.cli.console import note, print_json, track
+    from tfseg.cli.console import ConsoleProgress, note, print_json
     from tfseg.datasets import open_dataset
     from tfseg.files import check_outputs
-    from tfseg.models import model_config, segmentation_info
-    from tfseg.planning import (
-        Budget,
-        fit_patch,
-        make_plan,
-        network_options,
-        parse_steps,
-        take_fingerprint,
-        with_steps,
-    )
+    from tfseg.models import segmentation_info
+    from tfseg.planning import Budget, Request, parse_steps, plan_for
     from tfseg.quiet import import_tensorflow
 
     segmentation_info(model)
@@ -56,21 +58,20 @@ def plan(
         check_outputs([output], overwrite=overwrite)
     steps = parse_steps([_step(text) for text in step_texts], "--step")
     dataset = open_dataset(data)
-    cases = dataset.labelled
-    fingerprint = take_fingerprint(
-        dataset, cases, lambda items: track(tuple(items), "Looking at the data")
-    )
+    if fold is None:
+        fold = "0" if dataset.fold_count(seed) else "all"
+    cases, _ = dataset.split(None if fold == "all" else int(fold), seed)
     import_tensorflow()
     from tfseg.training.devices import gpu_count
 
-    budget = Budget.gpu() if gpu_count() else Budget.cpu()
-    made = make_plan(dataset, fingerprint, budget, int(dims) if dims else dataset.dims)
-    if steps:
-        made = with_steps(
-            made, steps, dataset, cases, lambda items: track(tuple(items), "Learning the steps")
-        )
-    options = network_options(set(type(model_config(model)).model_fields), made, budget)
-    made = fit_patch(made, model_config(model, **options).divisor(made.dims))
+    planned = plan_for(
+        dataset,
+        cases,
+        Request(model, dims=int(dims) if dims else None, steps=steps),
+        Budget.of(gpu_count()),
+        ConsoleProgress(),
+    )
+    made, options = planned.plan, planned.options
     note(f"{model} options: {json.dumps(options)}")
     if output:
         made.save(output)

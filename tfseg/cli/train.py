@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from tfseg.artifact import Manifest
     from tfseg.config import TrainConfig
     from tfseg.training.run import Setup
 
@@ -26,6 +26,12 @@ _BUILTIN_EPOCHS = 20  # enough to see every organ of the synthetic scans, in min
 )
 @click.option("--run", type=click.Path(), help="Run folder (default: runs/<model>-<date>).")
 @click.option("--fold", help="Fold held out for validation, or `all` to hold out none. [0]")
+@click.option(
+    "--folds",
+    metavar="all|N,N,...",
+    help="Train a network for each fold, one after the other, and make one ensemble of them; "
+    "lengths and budgets are those of one fold.",
+)
 @click.option(
     "--epochs",
     type=click.IntRange(1, 100_000),
@@ -53,36 +59,29 @@ def train(run: str | None, resume: bool, as_json: bool, **given: Any) -> None:
     held-out fold and writes everything to runs/unet-<date>. Settings come from --config, then
     --set, then the options above. After an interruption, --resume goes on where it stopped.
     """
+    import time
+
+    from tfseg.cli.console import note, print_json
     from tfseg.files import remove_partials
     from tfseg.quiet import import_tensorflow
     from tfseg.runs import new_run, resumed_run
-    from tfseg.training.run import Setup
 
+    began = time.monotonic()
     with ExitStack() as stack:
         if resume:
             folder = stack.enter_context(resumed_run(run))
             remove_partials(folder)
-            setup = _resumed(Setup.load(folder), given)
             import_tensorflow()
+            setup = _resumed(folder, given)
         elif run:  # refused before the data are looked at, which may take minutes
             folder = stack.enter_context(new_run("", run))
             setup = _new_setup(given, run)
         else:
             setup = _new_setup(given, run)
             folder = stack.enter_context(new_run(setup.config.model, None))
-        _train(setup, folder, resume=resume, as_json=as_json)
-
-
-def _train(setup: Setup, folder: Path, *, resume: bool, as_json: bool) -> None:
-    from tfseg.cli.console import note, print_json
-    from tfseg.training.run import train_run
-
-    note(_describe(setup, folder))
-    manifest = train_run(setup, folder, resume=resume, track=_track)
-    metrics = _evaluate(setup.config, folder, quiet=as_json)
-    manifest = manifest.model_copy(update={"metrics": metrics})
-    manifest.save(folder, "manifest.json")
-    _report(folder)
+        note(_describe(setup, folder))
+        work = _train_folds if setup.config.folds else _train
+        manifest, metrics = work(setup, folder, began, resume=resume, quiet=as_json)
     if as_json:
         training = {key: one for key, one in manifest.training.items() if key != "images"}
         print_json({"run": str(folder), "training": training, "metrics": metrics})
@@ -90,14 +89,72 @@ def _train(setup: Setup, folder: Path, *, resume: bool, as_json: bool) -> None:
         click.echo(f"{folder}: trained {manifest.training['steps']} steps")
 
 
+def _train(
+    setup: Setup,
+    folder: Path,
+    began: float,
+    *,
+    resume: bool,
+    quiet: bool,
+    whole: Path | None = None,
+) -> tuple[Manifest, dict[str, Any]]:
+    """Train, measure and report a run; return its manifest and its figures."""
+    from tfseg.cli.console import ConsoleProgress
+    from tfseg.training.run import train_run
+
+    manifest = train_run(
+        setup, folder, resume=resume, whole=whole, progress=ConsoleProgress(), began=began
+    )
+    return _measured(setup, folder, manifest, quiet=quiet)
+
+
+def _measured(
+    setup: Setup, folder: Path, manifest: Manifest, *, quiet: bool
+) -> tuple[Manifest, dict[str, Any]]:
+    metrics = _evaluate(setup.config, folder, quiet=quiet)
+    manifest = manifest.model_copy(update={"metrics": metrics})
+    manifest.save(folder, "manifest.json")
+    _report(folder)
+    return manifest, metrics
+
+
+def _train_folds(
+    setup: Setup, folder: Path, began: float, *, resume: bool, quiet: bool
+) -> tuple[Manifest, dict[str, Any]]:
+    """Train what is missing of a run of several folds, and join their networks."""
+    import time
+
+    from tfseg.cli.console import ConsoleProgress, note
+    from tfseg.files import remove_partials
+    from tfseg.runs import mark_latest, new_run, resumed_run
+    from tfseg.training.folds import join, members
+    from tfseg.training.run import first_manifest
+
+    del resume  # what is there goes on, what is not begins
+    setup.save(folder)
+    first_manifest(setup, folder).save(folder, "manifest.json")
+    mark_latest(folder)
+    for one in members(setup, folder, ConsoleProgress()):
+        if one.finished:
+            note(f"fold {one.fold} is finished")
+            continue
+        note(f"fold {one.fold} -> {one.folder}")
+        with resumed_run(str(one.folder)) if one.begun else new_run("", str(one.folder)):
+            remove_partials(one.folder)
+            _train(one.setup, one.folder, began, resume=one.begun, quiet=True, whole=folder)
+        began = time.monotonic()
+    note("Joining the networks of all folds")
+    return _measured(setup, folder, join(setup, folder), quiet=quiet)
+
+
 def _new_setup(given: dict[str, Any], run: str | None) -> Setup:
+    from tfseg.cli.console import ConsoleProgress
     from tfseg.config import TrainConfig, parse_settings, split_settings
     from tfseg.errors import ConfigError
     from tfseg.files import read_json
     from tfseg.models import PRESETS, model_config, segmentation_info
     from tfseg.plan import Plan
     from tfseg.quiet import import_tensorflow
-    from tfseg.training.run import plan_run
 
     settings: dict[str, Any] = {}
     if given["config_file"]:
@@ -135,12 +192,26 @@ def _new_setup(given: dict[str, Any], run: str | None) -> Setup:
     plan = Plan.load(given["plan_file"]) if given["plan_file"] else None
     if data is None:
         config = config.model_copy(update={"data": str(_builtin_data(run, config.seed).resolve())})
-    return plan_run(config, plan_settings, plan, _track)
+    if given["folds"] is not None:
+        config = _with_folds(config, given["folds"])
+    from tfseg.training.run import plan_run
+
+    return plan_run(config, plan_settings, plan, ConsoleProgress())
+
+
+def _with_folds(config: TrainConfig, text: str) -> TrainConfig:
+    from tfseg.datasets import open_dataset
+    from tfseg.training.folds import check_folds, choose_folds
+
+    check_folds(config)
+    folds = choose_folds(text, open_dataset(config.data), config.seed)
+    return config.model_copy(update={"folds": folds, "fold": "all"})
 
 
 def _options(given: dict[str, Any]) -> dict[str, Any]:
     """Return the command's own options as settings; those not given are left out."""
     from tfseg.config import UNLIMITED_EPOCHS, parse_duration
+    from tfseg.errors import ConfigError
 
     settings = {
         key: given[key]
@@ -149,6 +220,8 @@ def _options(given: dict[str, Any]) -> dict[str, Any]:
     }
     if given["fold"] is not None:
         settings["fold"] = int(given["fold"]) if given["fold"].isdecimal() else given["fold"]
+    if given["folds"] is not None and given["fold"] is not None:
+        raise ConfigError("--fold trains one network, --folds several. Choose one of the two.")
     if given["time_budget"] is not None:
         settings["time_budget_s"] = parse_duration(given["time_budget"])
         if given["epochs"] is None:
@@ -158,15 +231,17 @@ def _options(given: dict[str, Any]) -> dict[str, Any]:
     return settings
 
 
-def _resumed(setup: Setup, given: dict[str, Any]) -> Setup:
-    """Return the run's set-up; its length and the place of its data may change when it goes on."""
+def _resumed(folder: Path, given: dict[str, Any]) -> Setup:
+    """Return a run's set-up; its length and the place of its data may change when it goes on."""
     from dataclasses import replace
 
     from tfseg.config import TrainConfig, parse_settings, whole_augmentation
     from tfseg.errors import ConfigError
     from tfseg.files import read_json
     from tfseg.plan import Plan
+    from tfseg.training.run import Setup
 
+    setup = Setup.load(folder)
     config = setup.config
     limits = {key: value for key, value in _options(given).items() if key in _LIMITS}
     fixed = {key: value for key, value in _options(given).items() if key not in _LIMITS}
@@ -184,6 +259,8 @@ def _resumed(setup: Setup, given: dict[str, Any]) -> Setup:
     data = fixed.pop("data", None)
     if data is not None:
         limits["data"] = str(Path(str(data)).resolve())
+    if given["folds"] is not None and not config.folds:
+        raise ConfigError("--resume goes on with the run as it was configured, which has one fold.")
     for key, value in fixed.items():
         now = _setting(setup, key)
         if value != now:
@@ -253,7 +330,7 @@ def _evaluate(config: TrainConfig, folder: Path, *, quiet: bool) -> dict[str, An
     """Measure the held-out fold; return what the manifest keeps, which names no case."""
     from tfseg.cli.evaluate import measure
 
-    if config.fold == "all":
+    if config.fold == "all" and not config.folds:
         return {}
     metrics = measure(folder, quiet=quiet)
     return metrics.model_dump(
@@ -274,12 +351,6 @@ def _report(folder: Path) -> None:
     from tfseg.report import write_report
 
     write_report(folder)
-
-
-def _track(items: Iterable[Any], what: str) -> Iterable[Any]:
-    from tfseg.cli.console import track
-
-    return track(tuple(items), what)
 
 
 def _describe(setup: Setup, folder: Path) -> str:

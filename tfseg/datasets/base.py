@@ -15,6 +15,7 @@ from tfseg.geometry import farthest_apart, same_grid
 from tfseg.volume import Volume
 
 IGNORED = 255  # in label maps: a voxel of which nothing is known, so that it does not count
+_FEWEST = 2  # patients that folds need
 IGNORE_NAME = "ignore"  # how descriptions of data sets call it, as nnU-Net's do
 
 
@@ -190,11 +191,7 @@ class Dataset:
         cases = sorted(self.labelled, key=lambda case: case.id)
         if fold is None:
             return tuple(cases), ()
-        if cases and all(case.fold is not None for case in cases):
-            published = {case.id: int(case.fold or 0) for case in cases}
-            folds = max(published.values()) + 1
-        else:
-            published, folds = self._drawn_folds(cases, seed)
+        published, folds = self._folds(cases, seed)
         if not 0 <= fold < folds:
             raise ConfigError(f"--fold must be 0 to {folds - 1} or all; got {fold}.")
         training = tuple(case for case in cases if published[case.id] != fold)
@@ -206,11 +203,25 @@ class Dataset:
             )
         return training, held_out
 
+    def fold_count(self, seed: int = 0) -> int:
+        """Return how many folds :meth:`split` knows; 0 where there are too few cases for any."""
+        cases = sorted(self.labelled, key=lambda case: case.id)
+        if len({case.group or case.id for case in cases}) < _FEWEST:
+            return 0
+        return self._folds(cases, seed)[1]
+
+    def _folds(self, cases: list[Case], seed: int) -> tuple[dict[str, int], int]:
+        """Return each case's fold and the number of folds."""
+        if cases and all(case.fold is not None for case in cases):
+            published = {case.id: int(case.fold or 0) for case in cases}
+            return published, max(published.values()) + 1
+        return self._drawn_folds(cases, seed)
+
     def _drawn_folds(self, cases: list[Case], seed: int) -> tuple[dict[str, int], int]:
         """Return each case's fold, drawn by patient, and the number of folds."""
         groups = sorted({case.group or case.id for case in cases})
         folds = min(self.folds, len(groups))
-        if folds < 2:
+        if folds < _FEWEST:
             raise ConfigError(
                 f"{self.root}: a fold needs at least 2 labelled cases; there are {len(groups)}. "
                 "Use --fold all to train on every case."

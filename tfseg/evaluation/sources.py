@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,11 +16,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tfseg.arrays import DAMAGE, read_npz
 from tfseg.artifact import FILE_NAME
-from tfseg.cli.console import some, track
+from tfseg.cli.console import track
 from tfseg.datasets import Case, Dataset, open_dataset
 from tfseg.datasets.reading import normalised
 from tfseg.datasets.split import Role, Split, recall
-from tfseg.errors import ConfigError, DataError
+from tfseg.errors import ConfigError, DataError, some
 from tfseg.evaluation.runner import Evaluation
 from tfseg.files import read_json
 from tfseg.inference.postprocess import refuse_millimetres
@@ -29,6 +30,7 @@ from tfseg.io import is_picture, read_volume, volume_stem, volume_suffix
 from tfseg.io.references import object_kind, read_structures
 from tfseg.plan import first_problem
 from tfseg.preprocess.likeness import check_likeness, kind_of
+from tfseg.runs import fold_folder
 from tfseg.volume import Volume
 
 _log = logging.getLogger(__name__)
@@ -48,6 +50,7 @@ class _Trained(BaseModel):
 
     data: str | None = None
     fold: Annotated[int, Field(ge=0)] | Literal["all"]
+    folds: tuple[int, ...] | None = None
     seed: Annotated[int, Field(ge=0)] = 0
 
 
@@ -215,6 +218,10 @@ def _of_run(
                 f"the run's data set is gone: there is no folder {data}. Name it with --data."
             )
     dataset = open_dataset(data)
+    if trained.folds and not all_cases:
+        found = _of_folds(run, trained.folds, dataset, anyway, refine)
+        if found is not None:
+            return found
     known = Split.load(run)
     if known is None and trained.fold == "all" and not all_cases:
         raise _none_held_out(run)
@@ -339,6 +346,45 @@ def _fold_words(trained: _Trained | None) -> str:
 def _counted(roles: Mapping[str, Role]) -> str:
     """Return how many cases have each role, in words."""
     return ", ".join(f"{number} {role}" for role, number in Counter(roles.values()).most_common())
+
+
+def _of_folds(
+    run: Path, folds: Sequence[int], dataset: Dataset, anyway: bool, refine: Refine | None
+) -> Evaluation | None:
+    """Return the evaluation of each case by the network of the fold that held it out.
+
+    ``None`` where the data set has none of these cases.
+    """
+    parts = {}
+    for fold in folds:
+        place = fold_folder(run, fold)
+        trained = _trained(read_json(place / _RUN_CONFIG, "the run's configuration"), place)
+        known = Split.load(place)
+        if known is None:
+            raise DataError(f"{place} does not say which cases it held out. Train it again.")
+        found = known.find(dataset, lambda cases: track(tuple(cases), "Recognising the cases"))
+        if found.ids("held out"):
+            parts[place] = _choose(dataset, known, trained, {}, place, all_cases=False)
+    if not parts:
+        return None
+    home = {case.id: place for place, chosen in parts.items() for case in chosen.cases}
+
+    @lru_cache(maxsize=1)  # the cases come fold by fold, and a network takes much memory
+    def of_fold(place: Path) -> Evaluation:
+        return _of_model(dataset, parts[place], _opened(place, refine), anyway)
+
+    said = [one for chosen in parts.values() for one in chosen.remarks]
+    return Evaluation(
+        dataset,
+        tuple(case for chosen in parts.values() for case in chosen.cases),
+        predict=lambda case, wanted: of_fold(home[case.id]).predict(case, wanted),
+        source=f"each case by the network of the fold, of {len(folds)}, that held it out",
+        has_probabilities=True,
+        in_turn=True,
+        roles=dict.fromkeys(home, "held out"),
+        held_out_missing=tuple(one for chosen in parts.values() for one in chosen.held_out_missing),
+        remarks=tuple(dict.fromkeys((*said, *of_fold(next(iter(parts))).remarks))),
+    )
 
 
 def _of_model(dataset: Dataset, chosen: _Chosen, predictor: Predictor, anyway: bool) -> Evaluation:

@@ -31,6 +31,7 @@ __all__ = [
     "Option",
     "Preset",
     "build",
+    "build_from",
     "describe",
     "inference_model",
     "load_run",
@@ -91,6 +92,14 @@ def build(
         ConfigError: unknown name or option, a rank the network is not offered in, or an input
             size it cannot take; the message names the sizes that fit.
     """
+    config = model_config(name, faithful=faithful, **options)
+    return build_from(name, input_shape, num_classes, config)
+
+
+def build_from(
+    name: str, input_shape: tuple[int | None, ...], num_classes: int, config: ModelConfig
+) -> Any:
+    """Build a network from its parsed options; else as :func:`build`."""
     info = model_info(name)
     rank = len(input_shape) - 1
     if rank not in info.dims:
@@ -100,7 +109,6 @@ def build(
         )
     if num_classes < 1:
         raise ConfigError(f"num_classes must be at least 1; got {num_classes}.")
-    config = model_config(name, faithful=faithful, **options)
     builder = getattr(importlib.import_module(info.module), f"build_{info.name}")
     return builder(tuple(input_shape), num_classes, config)
 
@@ -116,7 +124,7 @@ def inference_model(model: Any) -> Any:
 
 
 def load_run(run: str | Path) -> tuple[Any, Manifest]:
-    """Load a run folder's best network, computing in float32, and its manifest.
+    """Load a run folder's network, computing in float32, and its manifest.
 
     One that ends in softmax or sigmoid is made to return logits again, as all others do.
 

@@ -33,11 +33,13 @@ class ModelConfig(BaseModel):
     Attributes:
         paper: values of the paper's form, where they differ from the defaults; ``faithful=True``
             starts from them.
+        scheme: the way of training that the network needs, see :mod:`tfseg.schemes`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     paper: ClassVar[dict[str, Any]] = {}
+    scheme: ClassVar[str] = "supervised"
 
     def divisor(self, rank: int) -> tuple[int, ...]:
         """Return what each of the ``rank`` axes of the input must be divisible by."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import keras
 from pydantic import Field, model_validator
@@ -51,6 +51,8 @@ class DetectorConfig(ModelConfig):
             objects at most.
         roi_samples: the same for proposals, a quarter of them on objects at most.
     """
+
+    scheme: ClassVar[str] = "detection"
 
     base_filters: Annotated[int, Field(ge=1, le=256)] = 32
     norm: Literal["instance", "batch", "none", "frozen"] = "instance"

@@ -13,26 +13,27 @@ import keras
 
 from tfseg.errors import ConfigError
 from tfseg.layers import CropLike, MirrorMargin
-from tfseg.models import build, model_config
+from tfseg.models import build_from
+from tfseg.models.config import ModelConfig
 from tfseg.models.rebuild import rebuilt_on
 
 
 def build_same_size(
-    name: str, input_shape: tuple[int, ...], num_classes: int, **options: Any
+    name: str, input_shape: tuple[int, ...], num_classes: int, config: ModelConfig
 ) -> Any:
-    """As :func:`tfseg.models.build`, with an output as large as the input.
+    """As :func:`tfseg.models.build_from`, with an output as large as the input.
 
     An unpadded network stands in a margin that is mirrored at the input's border, and of its
     answer the middle is cut out; its layers keep their names.
 
     Raises:
-        ConfigError: see :func:`tfseg.models.build`; an unpadded network whose training outputs
+        ConfigError: see :func:`tfseg.models.build_from`; an unpadded network whose training outputs
             differ in size, so that no cut is the middle of all; or one whose configuration has no
             wider input for it.
     """
     *spatial, channels = input_shape
-    wide = model_config(name, **options).wider_input(spatial)
-    network = build(name, (*wide, channels), num_classes, **options)
+    wide = config.wider_input(spatial)
+    network = build_from(name, (*wide, channels), num_classes, config)
     if wide == tuple(spatial):
         size = tuple(network.outputs[0].shape[1:-1])
         if size != wide:  # its configuration does not know that it is unpadded

@@ -49,6 +49,11 @@ class Budget:
         """An 8 GB card, as nnU-Net's default."""
         return cls({2: 512 * 512, 3: 128**3}, {2: 12 * 512 * 512, 3: 2 * 128**3}, 32)
 
+    @classmethod
+    def of(cls, gpus: int) -> Budget:
+        """Return that of a machine with so many GPUs."""
+        return cls.gpu() if gpus else cls.cpu()
+
 
 def make_plan(dataset: Dataset, fingerprint: Fingerprint, budget: Budget, dims: int) -> Plan:
     """Return the plan for training a network of rank ``dims``.

@@ -96,8 +96,10 @@ def _facts(
             facts.append(("cases without any class", f"{metrics.empty} of {metrics.cases}"))
         facts.append(("cases measured", str(metrics.cases)))
     if validation := manifest.training.get("validation"):
-        kept = f"epoch {validation['epoch']}, pooled Dice {validation['dice']:.3f}"
-        facts.append(("kept", f"{kept} in {validation['cases']} validation cases"))
+        seen = f"pooled Dice {validation['dice']:.3f} in {validation['cases']} cases"
+        facts.append(("last validation", f"{seen}, epoch {validation['epoch']}"))
+        if validation["chose"] != "nothing":
+            facts.append(("validation cases chose", validation["chose"]))
     if history is not None:
         steps, seconds = history.last("step"), history.last("seconds")
         if steps is not None:

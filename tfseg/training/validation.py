@@ -1,8 +1,8 @@
-"""What chooses the checkpoint: the Dice of each class, pooled over whole held-out cases.
+"""What watches a run: the Dice of each class, pooled over whole held-out cases.
 
 Pooled, the voxels of all cases are counted together, as by nnU-Net's and MONAI's options for it.
-A mean over cases would let the network win that finds nothing, wherever most cases hold nothing:
-each of these would count 1. Pooled, such a network has 0, and every voxel that is found where
+A mean over cases would flatter a network that finds nothing, wherever most cases hold nothing: each
+of these would count 1. Pooled, such a network has 0, and every voxel that is found where
 nothing is costs something.
 """
 
@@ -16,7 +16,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from tfseg.cli.console import some
+from tfseg.errors import some
 from tfseg.metrics import ClassCounts, dice
 from tfseg.metrics.counts import Counts
 from tfseg.pipeline.cache import PreparedCase
@@ -91,7 +91,7 @@ def columns(found: Validation | None, labels: Sequence[str]) -> Figures:
 
 
 def summary(record: Mapping[str, Any], cases: int, labels: Sequence[str]) -> dict[str, Any]:
-    """Return what the manifest keeps of the validation that chose the checkpoint.
+    """Return what the manifest keeps of a validation.
 
     Args:
         record: its row of the history.

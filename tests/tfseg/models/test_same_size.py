@@ -14,6 +14,11 @@ TINY = {"base_filters": 2, "faithful": True}
 U_NET = {**TINY, "depth": 3}
 
 
+def built(name, shape, classes, **options):
+    """The network of these options in its margin."""
+    return build_same_size(name, shape, classes, model_config(name, **options))
+
+
 @pytest.mark.parametrize(
     ("name", "options", "size", "wide"),
     [
@@ -47,7 +52,7 @@ def test_the_smallest_input_whose_output_covers(name, options, size, wide):
 def test_it_is_the_network_on_the_mirrored_image(name, options, size):
     """NumPy mirrors and cuts; the network is built apart, with the same weights."""
     keras.utils.set_random_seed(0)
-    model = build_same_size(name, (*size, 1), 3, **options)
+    model = built(name, (*size, 1), 3, **options)
     wide = model_config(name, **options).wider_input(size)
     plain = build(name, (*wide, 1), 3, **options)
     plain.set_weights(model.get_weights())
@@ -69,7 +74,7 @@ def test_it_is_the_network_on_the_mirrored_image(name, options, size):
 def test_a_voxels_answer_lies_on_the_voxel(pooling, shift):
     """What a voxel of the image moves is moved evenly around the same voxel of the answer."""
     options = {**U_NET, "pooling": pooling, "activation": "leaky_relu", "dropout": 0.0}
-    model = build_same_size("unet", (33, 33, 1), 1, **options)
+    model = built("unet", (33, 33, 1), 1, **options)
     for weight in model.trainable_weights:
         weight.assign(np.full(weight.shape, 1.0 / np.prod(weight.shape[:-1])))
     image = np.zeros((1, 33, 33, 1), np.float32)
@@ -81,14 +86,14 @@ def test_a_voxels_answer_lies_on_the_voxel(pooling, shift):
 
 
 def test_layers_keep_their_names_and_weights_their_number():
-    model = build_same_size("cfcn", (20, 20, 1), 3, **U_NET)
+    model = built("cfcn", (20, 20, 1), 3, **U_NET)
     plain = build("cfcn", (60, 60, 1), 3, **U_NET)
     assert {weight.path for weight in plain.weights} == {weight.path for weight in model.weights}
     assert model.count_params() == plain.count_params()
 
 
 def test_saved_and_loaded_in_safe_mode_it_answers_the_same(tmp_path):
-    model = build_same_size("unet", (20, 20, 1), 2, **U_NET)
+    model = built("unet", (20, 20, 1), 2, **U_NET)
     image = np.random.default_rng(0).normal(size=(1, 20, 20, 1)).astype(np.float32)
     model.save(tmp_path / "unet.keras")
     loaded = keras.saving.load_model(tmp_path / "unet.keras", safe_mode=True)
@@ -98,9 +103,9 @@ def test_saved_and_loaded_in_safe_mode_it_answers_the_same(tmp_path):
 def test_an_unpadded_network_that_does_not_say_so_is_refused(monkeypatch):
     monkeypatch.setattr(UNetConfig, "wider_input", ModelConfig.wider_input)
     with pytest.raises(ConfigError, match=r"unet answers \(20, 20\) for \(60, 60\)\. Use padded"):
-        build_same_size("unet", (60, 60, 1), 2, **U_NET)
+        built("unet", (60, 60, 1), 2, **U_NET)
 
 
 def test_outputs_of_several_sizes_are_refused():
     with pytest.raises(ConfigError, match="deep_supervision=false"):
-        build_same_size("unet", (20, 20, 1), 2, **{**U_NET, "depth": 4}, deep_supervision=True)
+        built("unet", (20, 20, 1), 2, **{**U_NET, "depth": 4}, deep_supervision=True)

@@ -9,9 +9,9 @@ from tfseg.augmentation import AugmentationConfig
 from tfseg.datasets import open_dataset
 from tfseg.errors import DataError
 from tfseg.pipeline.augment import _INTENSITY
-from tfseg.pipeline.batches import patch_batches
 from tfseg.pipeline.cache import PreparedCase, prepare_cases, with_voxel_maps
 from tfseg.pipeline.patches import PatchSampler
+from tfseg.pipeline.streams import batches, labelled
 from tfseg.plan import Channel, Plan, Scale
 
 STILL = AugmentationConfig(preset="none")
@@ -111,12 +111,12 @@ def test_the_map_goes_through_what_the_image_goes_through(augmentation, patch):
         np.testing.assert_array_equal(same[1], labels)
 
 
-def test_batches_bring_it_third(cases):
+def test_batches_bring_it(cases):
     found = with_voxel_maps(cases, double, "double", plan())
     sampler = PatchSampler(found, plan(), STILL, 0.5, 0)
-    images, labels, maps = next(
-        iter(patch_batches(sampler, batch_size=2, first_step=0, last_step=1))
-    )
+    stream = replace(labelled(sampler), batch_size=2)
+    batch = next(iter(batches({"labelled": stream}, first_step=0, last_step=1)))["labelled"]
+    images, labels, maps = batch["image"], batch["label"], batch["voxel_map"]
     assert images.shape == (2, 4, 5, 6, 1)
     assert maps.shape == labels.shape == (2, 4, 5, 6)
     assert maps.dtype == "float32"

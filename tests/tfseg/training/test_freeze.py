@@ -28,7 +28,7 @@ def state(run: Path) -> dict[str, np.ndarray]:
     model = network()
     with np.load(run / "checkpoints" / "last.npz", allow_pickle=False) as stored:
         return {
-            variable.path: stored[f"model/{index:04d}"]
+            variable.path: stored[f"segmenter/network/{index:04d}"]
             for index, variable in enumerate(model.variables)
         }
 

@@ -57,7 +57,7 @@ def _kill_after_epoch(command: list[str], run: Path, epochs: int) -> None:
 
 def _variables(run: Path) -> dict[str, np.ndarray]:
     with np.load(run / "checkpoints" / "last.npz") as stored:
-        return {name: stored[name] for name in stored.files if name != "progress"}
+        return {name: stored[name] for name in stored.files if name != "counters"}
 
 
 def test_a_killed_run_resumes_to_the_same_bits(

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tfseg.models import load_run
+
 Command = Callable[..., tuple[int, str, str]]
 
 
@@ -119,7 +121,7 @@ def test_a_run_says_which_of_its_cases_are_gone_or_changed(place, tfseg):
     assert (code, len(err.strip().splitlines())) == (2, 2)  # what goes on, and why not
     assert f"1 are not in {place / 'data'}: {gone}" in err
     assert f"the reference of {changed} is not the one that the run began with" in err
-    assert "--set weights=" in err
+    assert "start a new run from its network: weights=" in err
     assert _config(place) == before
 
 
@@ -127,7 +129,7 @@ def test_data_that_were_moved_are_named_and_recognised(place, tfseg):
     (place / "data").rename(place / "moved")
     code, _, err = tfseg("train", "--resume", "--run", "r", "--epochs", 3)
     assert code == 2
-    assert f"there is no folder {place / 'data'}. Name it with --data" in err
+    assert f"there is no folder {place / 'data'}. Name where it is now (--data)" in err
     code, _, err = tfseg("train", "--resume", "--run", "r", "--data", "moved", "--epochs", 3)
     assert code == 0, err
     assert _epochs(place) == ["1", "2", "3"]
@@ -145,7 +147,7 @@ def test_settings_that_are_the_runs_own_are_taken_and_others_refused(place, tfse
         (("--set", "base_filters=8"), "base_filters cannot change from 4 to 8"),
         (("--fold", "all"), "fold cannot change from 0 to all"),
         (("--deterministic",), "deterministic cannot change from False to True"),
-        (("--epochs", 1), "epoch 2 is done, and --epochs is 1"),
+        (("--epochs", 1), "2 epochs are done, of 1"),
     ):
         before = _config(place)
         code, _, err = tfseg("train", "--resume", "--run", "r", *words)
@@ -167,7 +169,7 @@ def test_epochs_replace_a_time_budget_that_is_used_up(place, tfseg):
     code, _, err = tfseg("train", "--resume", "--run", "r", "--epochs", 3)
     assert (code, "is used up" in err) == (2, True)
     code, _, err = tfseg("train", "--resume", "--run", "r", "--time-budget", "9m")
-    assert (code, "epoch 2 is done, and --epochs is 2" in err) == (2, True)
+    assert (code, "2 epochs are done, of 2" in err) == (2, True)
     _configure(place, epochs=100_000)
     code, _, err = tfseg("train", "--resume", "--run", "r", "--epochs", 3)
     assert code == 0, err
@@ -189,12 +191,12 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(place, tfseg, caplog)
     (place / "r/model.keras").write_bytes(whole[:-99])
     code, _, err = tfseg("train", "--resume", "--run", "r")
     assert code == 0, err
-    assert "the network of epoch 2, the last one, takes its place" in caplog.text
+    assert load_run(place / "r")[1].training["epochs"] == 2  # written again from the checkpoint
     for path in (last, before):
         path.write_bytes(b"PK")
     code, _, err = tfseg("train", "--resume", "--run", "r")
     assert code == 2
     assert err.strip().endswith(
-        "is damaged. Start anew in another run folder (--run), or from its best network in a new "
-        f"one: --set weights={place / 'r'}."
+        "is damaged. Start anew in another run folder, or with its last network in a new one: "
+        f"weights={place / 'r'}."
     )

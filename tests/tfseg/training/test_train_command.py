@@ -6,6 +6,7 @@ import csv
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -95,10 +96,11 @@ def test_a_time_budget_ends_the_run(tfseg: Command, balls: Path, tiny: tuple[str
         "--json", *tiny,
     )  # fmt: skip
     assert code == 0, err
-    training = json.loads(out)["training"]
-    assert training["epochs"] >= 1
+    outcome = json.loads(out)
+    assert outcome["training"]["epochs"] >= 1
+    assert outcome["training"]["ended"].startswith("the time budget of 2 s")
+    assert outcome["metrics"]["mean_dice"] is not None
     rows = _history("r")
-    assert rows[-1]["val_dice"]  # the last epoch is always measured
     assert float(rows[-1]["learning_rate"]) < 1e-3 or len(rows) == 1
 
 
@@ -108,7 +110,6 @@ def test_a_time_budget_ends_the_run(tfseg: Command, balls: Path, tiny: tuple[str
         # The first validation is the best; the run ends with the first one too late after it.
         (("--set", "validate_every=1"), 4),
         (("--set", "validate_every=5"), 10),
-        (("--fold", "all"), 6),  # nothing is validated, so nothing is waited for
     ],
 )
 def test_patience_ends_the_run(
@@ -119,18 +120,29 @@ def test_patience_ends_the_run(
     words: tuple[str, ...],
     epochs: int,
 ) -> None:
-    from tfseg.training import trainer
+    from tfseg.training import hooks
     from tfseg.training.validation import Validation
 
     found = Validation.begin(2).add(np.array([[8, 1], [1, 1]]))
-    monkeypatch.setattr(trainer.Trainer, "validate", lambda self: found)
-    most = 6 if "all" in words else 50
+    monkeypatch.setattr(hooks.Watch, "validate", lambda self: found)
     code, out, err = tfseg(
-        "train", "--model", "unet", "--data", balls, "--epochs", most, "--run", "r", "--json",
+        "train", "--model", "unet", "--data", balls, "--epochs", 50, "--run", "r", "--json",
         *tiny, "--set", "patience=3", *words,
     )  # fmt: skip
     assert code == 0, err
-    assert json.loads(out)["training"]["epochs"] == epochs
+    training = json.loads(out)["training"]
+    assert training["epochs"] == epochs
+    assert training["validation"]["chose"] == "when the run ended"
+    assert "held-out cases, which they are among, are no proof" in err
+
+
+def test_bad_input_patience_without_held_out_cases(
+    tfseg: Command, balls: Path, tiny: tuple[str, ...]
+) -> None:
+    words = ("--model", "unet", "--data", balls, "--fold", "all", *tiny)
+    code, _, err = tfseg("train", *words, "--set", "patience=3")
+    assert code == 2
+    assert "patience needs held-out cases" in err
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(
@@ -138,17 +150,18 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(
 ) -> None:
     import tensorflow as tf
 
-    from tfseg.training import trainer
+    from tfseg.schemes.supervised import Supervised
 
-    real, calls = trainer.Trainer._distributed_step, []
+    real, calls = Supervised.train_step, []
 
-    def poisoned(self: trainer.Trainer, batch: object) -> tf.Tensor:
+    def poisoned(self: Supervised, batch: Any) -> dict[str, tf.Tensor]:
         calls.append(1)
-        loss = real(self, batch)
+        losses = real(self, batch)
         # Traced once, so the poison must be part of the graph: after the second epoch.
-        return tf.where(self.optimizer.iterations > 8, tf.constant(float("nan")), loss)
+        late = self.learners()["segmenter"].optimizer.iterations > 8
+        return {"loss": tf.where(late, tf.constant(float("nan")), losses["loss"])}
 
-    monkeypatch.setattr(trainer.Trainer, "_distributed_step", poisoned)
+    monkeypatch.setattr(Supervised, "train_step", poisoned)
     code, _, err = tfseg(
         "train", "--model", "unet", "--data", balls, "--epochs", 9, "--run", "r", *tiny
     )
@@ -158,7 +171,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(
     assert "loss became nan at step 9" in message
     assert "learning_rate=0.0001" in message
     with np.load("r/checkpoints/last.npz") as stored:
-        assert json.loads(str(stored["progress"]))["epoch"] == 2
+        assert json.loads(str(stored["counters"]))["epoch"] == 2
 
 
 def test_weights_of_another_run_are_the_start(
@@ -186,7 +199,7 @@ def test_deep_supervision_heads_are_trained_and_then_left_out(tfseg: Command, ba
     model, _ = load_run("r")
     assert "logits1" not in {layer.name for layer in model.layers}
     with np.load("r/checkpoints/last.npz") as stored:
-        saved = len([name for name in stored.files if name.startswith("model/")])
+        saved = len([name for name in stored.files if name.startswith("segmenter/network/")])
     assert saved > len(model.variables)
 
 

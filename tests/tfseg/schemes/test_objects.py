@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tfseg.training.objects import find_objects
+from tfseg.schemes.objects import find_objects
 
 LABELS = np.array(
     [

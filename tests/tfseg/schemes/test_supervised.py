@@ -4,7 +4,7 @@ import numpy as np
 
 from tfseg.losses import build_loss, fill_frequencies, parse_loss, wants_frequencies
 from tfseg.pipeline.cache import PreparedCase
-from tfseg.training.objective import class_frequencies
+from tfseg.schemes.supervised import class_frequencies
 
 
 def case(counts, size):

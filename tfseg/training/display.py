@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from types import TracebackType
+from collections.abc import Mapping
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn
-
-from tfseg.training.validation import Validation
 
 
 class TrainingDisplay:
@@ -28,36 +26,44 @@ class TrainingDisplay:
         )
         self._task = self._bar.add_task("", total=1.0, epoch=1, loss="-", dice="-", left="-")
 
-    def __enter__(self) -> TrainingDisplay:
+    def open(self) -> None:
+        """Begin to show."""
         self._bar.start()
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Leave the screen as it is."""
         self._bar.stop()
 
-    def step(self, epoch: int, done: float, loss: float) -> None:
+    def step(self, epoch: int, done: float, loss: float, left_s: float) -> None:
         """Show that ``done`` of the run, in [0, 1], is finished, in epoch ``epoch`` (from 1)."""
-        self._bar.update(self._task, completed=done, epoch=epoch, loss=f"{loss:.4f}")
+        self._bar.update(
+            self._task,
+            completed=done,
+            epoch=epoch,
+            loss=f"{loss:.4f}",
+            left=format_seconds(left_s),
+        )
 
-    def epoch(self, number: int, loss: float, found: Validation | None, left_s: float) -> None:
-        """Show epoch ``number`` (from 1) as finished, and its validation where there was one."""
-        left = format_seconds(left_s)
-        self._bar.update(self._task, loss=f"{loss:.4f}", left=left)
-        if found is None:
+    def epoch(self, record: Mapping[str, float | int | None], left_s: float) -> None:
+        """Show an epoch as finished, and its validation where there was one.
+
+        Args:
+            record: of the history.
+            left_s: seconds that the rest will take.
+        """
+        left, loss = format_seconds(left_s), f"{record['loss']:.4f}"
+        self._bar.update(self._task, loss=loss, left=left)
+        if record.get("val_dice") is None:
             return
-        dice = f"{found.mean_dice:.4f}"
+        dice = f"{record['val_dice']:.4f}"
         for what in ("missed", "invented"):
-            if number_of := int(getattr(found, what)[1:].sum()):
-                dice += f", {number_of} {what}"
+            counts = (one for key, one in record.items() if key.startswith(f"val_{what}_"))
+            if number := int(sum(one or 0 for one in counts)):
+                dice += f", {number} {what}"
         self._bar.update(self._task, dice=dice)
         if not self._console.is_terminal:
             self._console.print(
-                f"epoch {number}  loss {loss:.4f}  Dice {dice}  {left} left", highlight=False
+                f"epoch {record['epoch']}  loss {loss}  Dice {dice}  {left} left", highlight=False
             )
 
 

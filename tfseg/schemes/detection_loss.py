@@ -9,22 +9,18 @@ run draws the same.
 from __future__ import annotations
 
 import math
-import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from tfseg.errors import ConfigError
 from tfseg.layers.boxes import box_iou, encode_boxes, take
 from tfseg.layers.detection import ANCHOR_WEIGHTS, ROI_WEIGHTS, own_channel
 from tfseg.layers.roi_align import pool_boxes
 from tfseg.losses.loss import SegmentationLoss
 from tfseg.models.detector import DetectorConfig, Parts, parts_of
-from tfseg.plan import Plan
-from tfseg.training.objects import find_objects
 
 ANCHOR_POSITIVE, ANCHOR_NEGATIVE = 0.7, 0.3  # intersection over union
 ROI_POSITIVE = 0.5
@@ -75,32 +71,15 @@ class DetectionObjective:
                 [*parts.mask_levels, parts.detections[0]], parts.mask_logits
             )
 
-    def prepare(self, batches: Any) -> Any:
-        """Return the data set of (images, labels) with what :meth:`__call__` takes besides."""
-        prepared = batches.map(self.with_objects, num_parallel_calls=2, deterministic=True)
-        return prepared.prefetch(2)
+    def __call__(self, batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        """Return the loss of every sample, (batch,).
 
-    def with_objects(self, images: Any, labels: Any) -> tuple[Any, ...]:
-        """Return (images, labels, objects' numbers, boxes, classes, seed of every sample)."""
-        most, merged = self._config.max_objects, self._config.merges_classes
-
-        def look(images: Any, labels: Any) -> tuple[Any, ...]:
-            objects = [find_objects(label, most, merged=merged) for label in labels]
-            numbers, boxes, classes = (np.stack(part) for part in zip(*objects, strict=True))
-            seeds = np.array([zlib.crc32(image.tobytes()) >> 1 for image in images], np.int32)
-            return numbers, boxes, classes, seeds
-
-        kinds = (tf.uint8, tf.float32, tf.int32, tf.int32)
-        found = tf.numpy_function(look, [images, labels], kinds, stateful=False)
-        batch = images.shape[0]
-        shapes = (labels.shape, (batch, most, self._width), (batch, most), (batch,))
-        for tensor, shape in zip(found, shapes, strict=True):
-            tensor.set_shape(shape)
-        return images, labels, *found
-
-    def __call__(self, batch: Sequence[tf.Tensor]) -> tf.Tensor:
-        """Return the loss of every sample, (batch,), of a batch from :meth:`with_objects`."""
-        images, labels, numbers, boxes, classes, seeds = batch
+        Args:
+            batch: image, label, objects, boxes, classes and seed of every sample, see
+                :func:`tfseg.schemes.detection.with_objects`.
+        """
+        images, labels, numbers = batch["image"], batch["label"], batch["objects"]
+        boxes, classes, seeds = batch["boxes"], batch["classes"], batch["seed"]
         outputs = iter(self._trunk(images, training=True))
         parts: Parts = self._parts
         levels = [next(outputs) for _ in parts.levels]
@@ -171,22 +150,6 @@ class DetectionObjective:
         weight = tf.cast(used, tf.float32)
         total = tf.reduce_sum(tf.reshape(each, (-1, count)) * weight, axis=1)
         return total / tf.maximum(tf.reduce_sum(weight, axis=1), 1.0)
-
-
-def check_mask_loss(loss: SegmentationLoss, network: DetectorConfig, plan: Plan) -> None:
-    """Refuse a loss that masks inside boxes cannot have.
-
-    Raises:
-        ConfigError: it needs the image or a map of voxel weights, or does not fit the classes.
-    """
-    if loss.needs:
-        raise ConfigError(
-            "the loss of a detector is that of masks inside boxes, and may need nothing but labels "
-            f"and logits; got {loss.expression!r}, which needs the {' and '.join(loss.needs)}. "
-            "Use --set loss='dice + ce'."
-        )
-    classes = max(plan.num_classes, 2) if network.merges_classes else 1
-    loss.check((8,) * plan.dims, classes, len(plan.channels))
 
 
 def _anchor_loss(

@@ -12,7 +12,8 @@ from tfseg.layers.boxes import encode_boxes
 from tfseg.losses import build_loss
 from tfseg.models import build, model_config
 from tfseg.models.detector import detection_model
-from tfseg.training.detection import DetectionObjective, _anchor_loss, _roi_loss, _strongest
+from tfseg.schemes.detection import with_objects
+from tfseg.schemes.detection_loss import DetectionObjective, _anchor_loss, _roi_loss, _strongest
 
 TINY = {
     "base_filters": 4, "box_cells": 3, "candidates": 32, "proposals": 32, "detections": 4,
@@ -93,6 +94,15 @@ def discs(count, seed, size=48, classes=2):
     return np.stack(images)[..., np.newaxis].astype(np.float32), np.stack(labels)
 
 
+def batch_of(images, labels, most=TINY["max_objects"]):
+    """Patches with their objects, joined."""
+    samples = [
+        with_objects({"image": image, "label": label}, most, merged=False)
+        for image, label in zip(images, labels, strict=True)
+    ]
+    return {name: tf.stack([one[name] for one in samples]) for name in samples[0]}
+
+
 def objective_of(name, size, **options):
     keras.utils.set_random_seed(0)
     options = {**TINY, **options}
@@ -117,21 +127,18 @@ def test_a_step_is_a_function_of_its_patches():
     model, objective = objective_of("mask_rcnn", 48, anchor_samples=8, roi_samples=4)
     del model
     images, labels = discs(2, 0)
-    both = objective(objective.with_objects(tf.constant(images), tf.constant(labels)))
+    both = objective(batch_of(images, labels))
     for sample in range(2):
         one = slice(sample, sample + 1)
-        alone = objective(
-            objective.with_objects(tf.constant(images[one]), tf.constant(labels[one]))
-        )
+        alone = objective(batch_of(images[one], labels[one]))
         np.testing.assert_allclose(alone[0], both[sample], rtol=1e-3)
     assert np.unique(both).size == 2
 
 
 def test_a_patch_without_objects_teaches_the_background():
     model, objective = objective_of("mask_rcnn", 48)
-    images = tf.constant(discs(1, 0)[0])
+    batch = batch_of(discs(1, 0)[0], np.zeros((1, 48, 48), np.int32))
     with tf.GradientTape() as tape:
-        batch = objective.with_objects(images, tf.zeros((1, 48, 48), tf.int32))
         loss = tf.reduce_sum(objective(batch))
     assert np.isfinite(loss)
     gradients = tape.gradient(loss, [weight.value for weight in model.trainable_weights])
@@ -149,8 +156,8 @@ def test_mask_rcnn_learns_discs_and_squares():
     """Two classes told apart and counted on images never seen."""
     options = {"base_filters": 8, "anchor_scales": (2.0, 3.0), "anchor_ratios": (1.0,)}
     model, objective = objective_of("mask_rcnn", 48, **options)
-    batches = tf.data.Dataset.from_tensor_slices(discs(256, 0)).repeat()
-    batches = objective.prepare(batches.batch(4, drop_remainder=True))
+    batches = tf.data.Dataset.from_tensor_slices(batch_of(*discs(256, 0))).repeat()
+    batches = batches.batch(4, drop_remainder=True)
     optimizer = keras.optimizers.AdamW(2e-3)
     optimizer.build(model.trainable_variables)
 

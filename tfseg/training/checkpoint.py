@@ -1,7 +1,7 @@
 """Checkpoints: everything needed to go on as if nothing had happened, in one atomic file.
 
-An ``.npz`` holds every variable of the network (weights, statistics, dropout's random state)
-and of the optimizer, and a JSON text with the counters. No pickles.
+An ``.npz`` holds every variable of every network (weights, statistics, dropout's random state), of
+its optimizer and of its average, and a JSON text with the counters. No pickles.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import json
 import logging
 import os
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,42 +23,44 @@ from tfseg.arrays import DAMAGE, read_npz
 from tfseg.errors import DataError
 from tfseg.files import atomic_path
 
-MEASURE = "pooled Dice"
 _log = logging.getLogger(__name__)
+
+Groups = Mapping[str, Sequence[Any]]
 
 
 @dataclass
-class Progress:
-    """Counters of a run.
+class Counters:
+    """How far a run is.
 
     Attributes:
         epoch: finished epochs.
-        elapsed_s: seconds of training so far, over all sessions.
-        epoch_s: seconds of the last epoch, its validation included.
-        best: best validation Dice so far; -1 before the first.
-        measure: what ``best`` is measured by.
-        best_epoch: when that was; or when the stage began, if that was later.
-        stage: of the last epoch, where a network is trained in stages.
+        step: finished steps.
+        elapsed_s: seconds since the run's command began, over all sessions: looking at the data,
+            preparing them, training and validation.
         history: one record an epoch, the rows of ``history.csv``.
+        scheme: what the scheme keeps (:meth:`tfseg.schemes.base.Scheme.state`).
     """
 
     epoch: int = 0
+    step: int = 0
     elapsed_s: float = 0.0
-    epoch_s: float = 0.0
-    best: float = -1.0
-    measure: str = MEASURE
-    best_epoch: int = 0
-    stage: int = 0
     history: list[dict[str, float | int | None]] = field(default_factory=list)
+    scheme: dict[str, Any] = field(default_factory=dict)
 
 
-def save_state(path: Path, model: Any, optimizer: Any, progress: Progress) -> None:
-    """Write a checkpoint; the one that was there becomes :func:`previous`, whole as it is."""
-    arrays = {name: variable.numpy() for name, variable in _named(model, optimizer).items()}
-    counters = json.dumps(dataclasses.asdict(progress))
+def save(path: Path, groups: Groups, counters: Counters) -> None:
+    """Write a checkpoint; the one that was there becomes :func:`previous`, whole as it is.
+
+    Args:
+        path: of the file.
+        groups: variables by owner, such as ``segmenter/network``; in each build the same order.
+        counters: of the run.
+    """
+    arrays = {name: variable.numpy() for name, variable in _named(groups).items()}
+    text = json.dumps(dataclasses.asdict(counters))
     with atomic_path(path) as temporary:
         with temporary.open("wb") as handle:
-            np.savez(handle, progress=np.array(counters), **arrays)
+            np.savez(handle, counters=np.array(text), **arrays)
         if path.exists():
             os.replace(path, previous(path))
 
@@ -77,7 +79,7 @@ def is_whole(path: Path) -> bool:
         return False
 
 
-def load_latest(path: Path, model: Any, optimizer: Any) -> Progress:
+def load_latest(path: Path, groups: Groups) -> Counters:
     """Restore the checkpoint ``path``, or, if it is damaged or missing, the one before it.
 
     Raises:
@@ -85,24 +87,24 @@ def load_latest(path: Path, model: Any, optimizer: Any) -> Progress:
     """
     before = previous(path)
     try:
-        return load_state(path, model, optimizer)
+        return load(path, groups)
     except DataError as error:
         try:
-            progress = load_state(before, model, optimizer)
+            counters = load(before, groups)
         except DataError:
             raise error from None
         _log.warning(
             "%s is damaged or missing: going on from the one before it, of epoch %d.",
-            path, progress.epoch,
+            path, counters.epoch,
         )  # fmt: skip
         if isinstance(error, DamagedError):
             # Else the next checkpoint would put it in the good one's place.
             path.unlink(missing_ok=True)
-        return progress
+        return counters
 
 
-def load_state(path: Path, model: Any, optimizer: Any) -> Progress:
-    """Restore a checkpoint into ``model`` and ``optimizer`` and return its counters.
+def load(path: Path, groups: Groups) -> Counters:
+    """Restore a checkpoint into the variables of ``groups`` and return its counters.
 
     Raises:
         DamagedError: missing or damaged.
@@ -111,15 +113,12 @@ def load_state(path: Path, model: Any, optimizer: Any) -> Progress:
     run = path.parent.parent
     try:
         arrays = read_npz(path)
-        counters = strict_json.loads(str(arrays.pop("progress")))
-        if counters.get("measure") != MEASURE:  # of an older release, which took a mean over cases
-            counters |= {"best": -1.0, "measure": MEASURE}
-        progress = Progress(**counters)
+        counters = Counters(**strict_json.loads(str(arrays.pop("counters"))))
     except FileNotFoundError:
         raise DamagedError(f"there is no checkpoint {path}.", run) from None
     except DAMAGE as error:
         raise DamagedError(f"the checkpoint {path} is damaged.", run) from error
-    variables = _named(model, optimizer)
+    variables = _named(groups)
     if set(variables) != set(arrays) or any(
         tuple(variable.shape) != arrays[name].shape for name, variable in variables.items()
     ):
@@ -129,7 +128,7 @@ def load_state(path: Path, model: Any, optimizer: Any) -> Progress:
         )
     for name, variable in variables.items():
         variable.assign(arrays[name])
-    return progress
+    return counters
 
 
 class DamagedError(DataError):
@@ -137,17 +136,17 @@ class DamagedError(DataError):
 
     def __init__(self, what: str, run: Path) -> None:
         better = (
-            f", or from its best network in a new one: --set weights={run}"
+            f", or with its last network in a new one: weights={run}"
             if (run / "model.keras").is_file()
             else ""
         )
-        super().__init__(f"{what} Start anew in another run folder (--run){better}.")
+        super().__init__(f"{what} Start anew in another run folder{better}.")
 
 
-def _named(model: Any, optimizer: Any) -> dict[str, Any]:
+def _named(groups: Groups) -> dict[str, Any]:
     """Return every variable under a name that is unique and the same in each build."""
-    return {**_numbered("model", model.variables), **_numbered("optimizer", optimizer.variables)}
-
-
-def _numbered(owner: str, variables: Sequence[Any]) -> dict[str, Any]:
-    return {f"{owner}/{index:04d}": variable for index, variable in enumerate(variables)}
+    return {
+        f"{owner}/{index:04d}": variable
+        for owner, variables in groups.items()
+        for index, variable in enumerate(variables)
+    }
