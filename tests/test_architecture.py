@@ -36,6 +36,7 @@ LAYERS = (
         "tfseg.geometry",
         "tfseg.steps",
         "tfseg.quiet",
+        "tfseg.parallel",
         "tfseg.fingerprint",
         "tfseg.augmentation",
     ),

@@ -16,6 +16,7 @@ from tfseg.locks import HeldError, locked
 ROOT = Path("runs")
 LATEST = ROOT / "latest"
 _log = logging.getLogger(__name__)
+MANIFEST, CONFIG, NETWORK = "manifest.json", "config.json", "model.keras"  # files of a run
 CACHE = ".cache"  # beside the runs: prepared volumes and the built-in data sets
 
 
@@ -65,6 +66,11 @@ def resumed_run(run: str | None) -> Iterator[Path]:
         yield folder
 
 
+def is_run(folder: Path) -> bool:
+    """Tell whether a folder is a training run, begun or finished, by what is in it."""
+    return (folder / CONFIG).is_file()
+
+
 def _hold(stack: ExitStack, folder: Path) -> None:
     try:
         stack.enter_context(locked(folder))
@@ -77,7 +83,7 @@ def _hold(stack: ExitStack, folder: Path) -> None:
 
 
 def _refuse_existing(folder: Path) -> None:
-    if (folder / "config.json").exists():
+    if is_run(folder):
         raise ConfigError(
             f"{folder} holds a run already. Use --resume to go on with it, or another --run."
         )
@@ -90,9 +96,9 @@ def existing_run(run: str | None) -> Path:
         DataError: no run there.
     """
     folder = Path(run) if run else latest()
-    if not (folder / "config.json").is_file():
+    if not is_run(folder):
         given = f"{folder} is no run folder" if run else "there is no run yet"
-        raise DataError(f"{given}: {folder / 'config.json'} is missing. Train one: tfseg train.")
+        raise DataError(f"{given}: {folder / CONFIG} is missing. Train one: tfseg train.")
     return folder.resolve()
 
 
@@ -104,7 +110,7 @@ def latest() -> Path:
     """
     if LATEST.exists():
         return LATEST
-    begun = {path: path.stat().st_mtime_ns for path in ROOT.glob("*/config.json")}
+    begun = {path: path.stat().st_mtime_ns for path in ROOT.glob(f"*/{CONFIG}")}
     return max(begun, key=lambda path: begun[path]).parent if begun else LATEST
 
 

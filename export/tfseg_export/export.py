@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tfseg.artifact import FILE_NAME, versions_of
 from tfseg.errors import ConfigError, InputError, ParityError
 from tfseg.files import atomic_path, check_folder, remove_abandoned, write_json, write_text
 from tfseg_export.formats import FORMATS, Settings, settings
@@ -201,7 +202,7 @@ def _target(out: Path, name: str, source: Source, chosen: Settings) -> tuple[Pat
         refuse_another_run(target, source)
         return target, None
     base = out / name
-    taken = _versions(base)
+    taken = set(versions_of(base)) if base.is_dir() else set()
     _refuse_mixture(base, taken, chosen)
     version = chosen.version or max(taken, default=0) + 1
     if version in taken:
@@ -214,8 +215,6 @@ def _target(out: Path, name: str, source: Source, chosen: Settings) -> tuple[Pat
 
 def _refuse_mixture(base: Path, taken: set[int], chosen: Settings) -> None:
     """Refuse a model's folder that is an artifact, or whose versions are of another format."""
-    from tfseg.artifact import FILE_NAME
-
     if (base / FILE_NAME).is_file():
         raise ConfigError(
             f"{base} is an exported model itself and takes no versions. "
@@ -231,9 +230,3 @@ def _refuse_mixture(base: Path, taken: set[int], chosen: Settings) -> None:
                 f"{base} holds {other.name}, and this is {chosen.format.name}. Choose another "
                 "output folder."
             )
-
-
-def _versions(base: Path) -> set[int]:
-    if not base.is_dir():
-        return set()
-    return {int(child.name) for child in base.iterdir() if child.name.isdecimal()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tfseg.artifact import EXTRA
 from tfseg.errors import ConfigError, unknown_name
 
 
@@ -54,7 +55,7 @@ FORMATS: dict[str, Format] = {
             title="SavedModel",
             module="tfseg_export.savedmodel",
             versioned=True,
-            manifest_folder="assets.extra",
+            manifest_folder=EXTRA,
         ),
         Format(
             name="onnx",

@@ -160,12 +160,12 @@ def query(
     from tfseg.io.outputs import Output, report_of
     from tfseg.io.scans import LeftOut, open_scans, refuse_nothing_written
     from tfseg.io.targets import label_targets
+    from tfseg.parallel import in_order
     from tfseg.preprocess.likeness import UnlikeError
     from tfseg_serving.client import (
         Client,
         Retries,
         Segmenter,
-        in_order,
         keep_freed_memory,
         read_manifest,
     )

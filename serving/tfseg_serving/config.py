@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tfseg.artifact import version_of
 from tfseg.errors import ConfigError, DataError
 from tfseg.files import is_partial
 from tfseg.inference.backends.optional import import_runtime
@@ -41,12 +42,13 @@ def _models_of(folder: Path) -> list[ModelConfig]:
     if is_partial(folder):
         raise DataError(f"{folder} is what an export has not finished. Export the model again.")
     if (folder / _SAVED_MODEL).is_file():
-        if not (folder.name.isascii() and folder.name.isdigit()):
+        version = version_of(folder.name)
+        if version is None:
             raise DataError(
                 f"a SavedModel's folder must be named by its version, an integer; got {folder}. "
                 f"Move it to {folder / '1'}."
             )
-        only = VersionPolicy("specific", versions=(int(folder.name),))
+        only = VersionPolicy("specific", versions=(version,))
         return [ModelConfig(folder.parent.name, folder.parent, only)]
     if versions_below(folder):
         return [ModelConfig(folder.name, folder)]

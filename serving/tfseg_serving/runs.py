@@ -8,11 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tfseg.errors import ConfigError, TfsegError
-
-
-def is_run(folder: Path) -> bool:
-    """Tell whether a folder is a training run, by what is in it."""
-    return (folder / "config.json").is_file() and (folder / "model.keras").is_file()
+from tfseg.runs import is_run
 
 
 def with_runs_exported(folders: Sequence[Path], target: Path) -> list[Path]:

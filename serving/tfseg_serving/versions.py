@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from tfseg.artifact import versions_of
 from tfseg.files import is_partial
 
 _LOG = logging.getLogger(__name__)
-_MAX_VERSION = 2**63 - 1
 
 
 @dataclass(frozen=True)
@@ -81,16 +81,7 @@ def versions_below(base_path: Path) -> dict[int, Path] | None:
         root = base_path.resolve(strict=True)
         if is_partial(root):
             return {}
-        children = sorted(base_path.iterdir())
-        versions = {
-            int(child.name): child
-            for child in children
-            if child.name.isascii()
-            and child.name.isdigit()
-            and len(child.name) < 64
-            and int(child.name) <= _MAX_VERSION
-            and child.is_dir()
-        }
+        versions = versions_of(base_path)
         inside = {
             number: child
             for number, child in versions.items()

@@ -5,12 +5,11 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from tfseg.artifact import FILE_NAME, Manifest, verify_files
+from tfseg.artifact import EXTRA, FILE_NAME, Manifest, verify_files
 from tfseg.errors import InputError
 from tfseg_serving.status import Code, StatusError
 
 _LOG = logging.getLogger(__name__)
-_NOTES = "assets.extra"
 _GRAPH, _WEIGHTS = "saved_model.pb", "variables"
 
 
@@ -24,7 +23,7 @@ def check_version(folder: Path) -> None:
         StatusError: a file has changed, is missing or is not listed, or the export did not
             reproduce its network.
     """
-    if not (folder / _NOTES / FILE_NAME).is_file():
+    if not (folder / EXTRA / FILE_NAME).is_file():
         _LOG.info("%s has no %s: nothing vouches for its weights", folder, FILE_NAME)
         return
     weights = [
@@ -33,7 +32,7 @@ def check_version(folder: Path) -> None:
         if path.is_file()
     ]
     try:
-        manifest = Manifest.load(folder / _NOTES)
+        manifest = Manifest.load(folder / EXTRA)
         kept = {
             name: digest
             for name, digest in manifest.files.items()

@@ -14,8 +14,9 @@ import grpc
 import pytest
 
 from tfseg.errors import ServerError
+from tfseg.parallel import in_order
 from tfseg_serving import wire
-from tfseg_serving.client import Client, Retries, in_order
+from tfseg_serving.client import Client, Retries
 from tfseg_serving.client.retries import worth_again
 from tfseg_serving.status import Code, StatusError
 from tfseg_serving.wire import VersionStatus

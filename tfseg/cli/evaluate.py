@@ -132,7 +132,9 @@ def evaluate(
     A run's own figures are renewed; in another folder nothing is replaced without --overwrite.
     """
     from tfseg.cli.evaluation_tables import print_comparison, print_metrics
-    from tfseg.evaluation import compare, cores, is_run, open_evaluation
+    from tfseg.evaluation import compare, open_evaluation
+    from tfseg.parallel import cores
+    from tfseg.runs import is_run
 
     target = _latest() if target is None else target
     folder = output if output is not None else target if is_run(target) else None
@@ -185,7 +187,8 @@ def _fail_if_cases_did(evaluations: list[Metrics]) -> None:
 def measure(run: Path, *, quiet: bool) -> Metrics:
     """Measure a run's held-out fold, keep figures and pictures in it, print them unless quiet."""
     from tfseg.cli.evaluation_tables import print_metrics
-    from tfseg.evaluation import Measures, cores, open_evaluation
+    from tfseg.evaluation import Measures, open_evaluation
+    from tfseg.parallel import cores
 
     outcome = _run(open_evaluation(run), Measures(), cores())
     metrics = outcome.metrics()

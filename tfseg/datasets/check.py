@@ -16,12 +16,12 @@ from tfseg.errors import DataError
 from tfseg.geometry import farthest_apart, orientation_code
 from tfseg.io import read_volume, volume_suffix, write_volume
 from tfseg.io.references import object_kind
+from tfseg.io.suffixes import WRITTEN_VOLUMES
 from tfseg.volume import Volume
 
 Progress = Callable[[Sequence[Case]], Iterable[Case]]
 
 _ROUNDED = 0.1  # of a voxel: what lies farther apart is not a rounded header
-_WRITABLE = (".nii", ".nii.gz", ".mha", ".nrrd")
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def _rounded(case: Case, image: Volume) -> list[tuple[Path, float]]:
     """
     found = []
     for path in (case.label, *case.parts):
-        if path is None or volume_suffix(path) not in _WRITABLE or object_kind(path):
+        if path is None or volume_suffix(path) not in WRITTEN_VOLUMES or object_kind(path):
             return []
         try:
             label = read_volume(path, labels=True)

@@ -21,9 +21,8 @@ from tfseg.evaluation.document import (
     Statistic,
 )
 from tfseg.evaluation.measures import DEFAULT_METRICS, Measures, choose
-from tfseg.evaluation.parallel import cores
 from tfseg.evaluation.runner import Evaluation, Outcome
-from tfseg.evaluation.sources import is_run, open_evaluation
+from tfseg.evaluation.sources import open_evaluation
 from tfseg.evaluation.summary import describe, summarise
 from tfseg.evaluation.tables import CASES_FILE, SUMMARY_FILE, save_comparison, save_metrics
 
@@ -49,10 +48,8 @@ __all__ = [
     "check_rules",
     "choose",
     "compare",
-    "cores",
     "describe",
     "evaluate_case",
-    "is_run",
     "open_evaluation",
     "save_comparison",
     "save_metrics",

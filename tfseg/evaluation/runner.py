@@ -14,9 +14,9 @@ from tfseg.errors import ConfigError, DataError, TfsegError
 from tfseg.evaluation.case import CaseResult, evaluate_case
 from tfseg.evaluation.document import Failure, Metrics
 from tfseg.evaluation.measures import DEFAULT_MEASURES, Measures
-from tfseg.evaluation.parallel import in_order
 from tfseg.evaluation.summary import summarise, worst_first
 from tfseg.inference.prediction import Prediction
+from tfseg.parallel import in_order
 from tfseg.volume import Volume
 
 _WORST_KEPT = 3  # predictions kept for pictures: one byte a voxel each
@@ -83,7 +83,7 @@ class Evaluation:
                 "leave the metric out."
             )
         outcome = Outcome(self, measures)
-        with closing(in_order(self._calls(measures), jobs)) as found:
+        with closing(in_order(_call, self._calls(measures), jobs)) as found:
             for finished, measured in enumerate(found, start=1):
                 outcome.add(*measured)
                 advance(finished / len(self.cases))
@@ -128,6 +128,10 @@ class Evaluation:
 
 
 _Found = Failure | tuple[CaseResult, Volume]
+
+
+def _call(measure: Callable[[], tuple[Case, _Found]]) -> tuple[Case, _Found]:
+    return measure()
 
 
 def _done(call: Callable[[], Prediction]) -> Callable[[], Prediction]:

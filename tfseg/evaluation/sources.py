@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tfseg.arrays import DAMAGE, read_npz
-from tfseg.artifact import FILE_NAME
+from tfseg.artifact import FILE_NAME, find_manifest
 from tfseg.cli.console import track
 from tfseg.datasets import Case, Dataset, open_dataset
 from tfseg.datasets.reading import normalised
@@ -30,17 +30,13 @@ from tfseg.io import is_picture, read_volume, volume_stem, volume_suffix
 from tfseg.io.references import object_kind, read_structures
 from tfseg.plan import first_problem
 from tfseg.preprocess.likeness import check_likeness, kind_of
-from tfseg.runs import fold_folder
+from tfseg.runs import CONFIG, MANIFEST, fold_folder, is_run
 from tfseg.volume import Volume
 
 _log = logging.getLogger(__name__)
 Refine = Callable[[Predictor], Predictor]
 
-_RUN_MANIFEST = "manifest.json"
-_RUN_CONFIG = "config.json"
 _PROBABILITIES = "probabilities"
-# Where exports keep their manifest; a SavedModel's folder holds one folder a version.
-_ARTIFACT_MANIFESTS = (FILE_NAME, f"assets.extra/{FILE_NAME}", f"*/assets.extra/{FILE_NAME}")
 
 
 class _Trained(BaseModel):
@@ -52,11 +48,6 @@ class _Trained(BaseModel):
     fold: Annotated[int, Field(ge=0)] | Literal["all"]
     folds: tuple[int, ...] | None = None
     seed: Annotated[int, Field(ge=0)] = 0
-
-
-def is_run(path: Path) -> bool:
-    """Tell whether ``path`` is a run folder."""
-    return (path / _RUN_MANIFEST).is_file()
 
 
 def open_evaluation(
@@ -96,10 +87,13 @@ def open_evaluation(
         )
     if files:
         return _of_predictions(target, files, data)
-    if target.is_file() or any(any(target.glob(name)) for name in _ARTIFACT_MANIFESTS):
+    manifest = find_manifest(target)
+    if manifest is not None and manifest.name == MANIFEST:  # the rest of a run
+        return _of_run(target, data, all_cases, anyway, refine)
+    if manifest is not None:
         return _of_artifact(target, data, all_cases, anyway, refine)
     raise DataError(
-        f"{target} is no run folder ({_RUN_MANIFEST}), no exported model ({FILE_NAME}) and holds "
+        f"{target} is no run folder ({CONFIG}), no exported model ({FILE_NAME}) and holds "
         "no label maps such as case_01.nii.gz. Name one of these."
     )
 
@@ -207,7 +201,7 @@ def _read_probabilities(path: Path) -> NDArray[Any]:
 def _of_run(
     run: Path, data: Path | None, all_cases: bool, anyway: bool, refine: Refine | None
 ) -> Evaluation:
-    source = run / _RUN_CONFIG
+    source = run / CONFIG
     trained = _trained(read_json(source, "the run's configuration"), source)
     if data is None:
         if trained.data is None:
@@ -358,7 +352,7 @@ def _of_folds(
     parts = {}
     for fold in folds:
         place = fold_folder(run, fold)
-        trained = _trained(read_json(place / _RUN_CONFIG, "the run's configuration"), place)
+        trained = _trained(read_json(place / CONFIG, "the run's configuration"), place)
         known = Split.load(place)
         if known is None:
             raise DataError(f"{place} does not say which cases it held out. Train it again.")

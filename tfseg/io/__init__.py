@@ -14,22 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfseg.errors import DataError
+from tfseg.io.suffixes import ANALYZE, DICOM, METAIMAGE, NIFTI, NRRD, PICTURES, READ
 from tfseg.volume import Volume
-
-# Suffixes in the order of preference; the writers' are a part of them.
-_NIFTI = (".nii", ".nii.gz")
-_METAIMAGE = (".mha", ".mhd")
-_NRRD = (".nrrd", ".nhdr")
-_ANALYZE = (".hdr",)
-_IMAGE = (
-    ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".gif", ".bmp", ".ppm", ".pgm", ".ppm.gz", ".pgm.gz",
-)  # fmt: skip
-_DICOM = (".dcm", ".ima", ".zip")
 
 
 def volume_suffixes() -> tuple[str, ...]:
     """Return every file name suffix that :func:`read_volume` knows, in lower case."""
-    return (*_NIFTI, *_METAIMAGE, *_NRRD, *_ANALYZE, *_IMAGE, *_DICOM)
+    return READ
 
 
 def volume_suffix(path: str | os.PathLike[str]) -> str:
@@ -47,12 +38,12 @@ def volume_stem(path: str | os.PathLike[str]) -> str:
     """
     name, suffix = Path(path).name, volume_suffix(path)
     stem = name[: len(name) - len(suffix)]
-    return stem.removesuffix(".seg") if suffix in _NRRD else stem
+    return stem.removesuffix(".seg") if suffix in NRRD else stem
 
 
 def is_picture(path: str | os.PathLike[str]) -> bool:
     """Tell whether a file is a picture by its name: a format that has no millimetres."""
-    return volume_suffix(path) in _IMAGE
+    return volume_suffix(path) in PICTURES
 
 
 def read_volume(
@@ -99,29 +90,29 @@ def _read(path: Path, *, allow_2d: bool, labels: bool) -> Volume:
         return dicom.read(path)
     if not path.exists():
         raise DataError(f"{path}: there is no such file or folder. Check the path.")
-    if suffix in _NIFTI:
+    if suffix in NIFTI:
         from tfseg.io import nifti
 
         return nifti.read(path)
-    if suffix in _METAIMAGE:
+    if suffix in METAIMAGE:
         from tfseg.io import metaimage
 
         return metaimage.read(path)
-    if suffix in _NRRD:
+    if suffix in NRRD:
         from tfseg.io import nrrd
 
         return nrrd.read(path)
-    if suffix in _ANALYZE:
+    if suffix in ANALYZE:
         from tfseg.io import analyze
 
         return analyze.read(path)
-    if suffix in _IMAGE:
+    if suffix in PICTURES:
         if not allow_2d:
             raise DataError(f"{path}: a volume is needed; a {suffix} picture has no millimetres.")
         from tfseg.io import image2d
 
         return image2d.read(path, labels=labels)
-    if suffix in _DICOM or not path.suffix or looks_like_dicom(path):
+    if suffix in DICOM or not path.suffix or looks_like_dicom(path):
         from tfseg.io import dicom
 
         return dicom.read(path)
@@ -138,7 +129,7 @@ def write_volume(volume: Volume, path: str | os.PathLike[str]) -> None:
         DataError: another suffix, a volume that the format cannot hold, or a failing disk.
     """
     suffix = volume_suffix(path)
-    if suffix in _NIFTI:
+    if suffix in NIFTI:
         from tfseg.io import nifti
 
         nifti.write(volume, path)

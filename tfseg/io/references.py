@@ -13,12 +13,12 @@ from pathlib import Path
 
 from tfseg.errors import DataError
 from tfseg.io import volume_suffix
+from tfseg.io.suffixes import DICOM, NRRD
 from tfseg.volume import Volume
 
 _OBJECTS = ("SEG", "RTSTRUCT")  # in the order of preference, where a folder holds both
 SEGMENTS = "SEGMENTS"
-_NRRD = (".nrrd", ".nhdr")
-_MAYBE_DICOM = ("", ".dcm", ".ima", ".zip")
+_MAYBE_DICOM = ("", *DICOM)
 
 _log = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ def object_kind(path: Path) -> str:
     A NRRD file that names segments, as 3D Slicer's do, is ``SEGMENTS``. Only headers are read,
     and those only where the name may be DICOM's or NRRD's.
     """
-    if volume_suffix(path) in _NRRD:
+    if volume_suffix(path) in NRRD:
         from tfseg.io.segments import has_segments
 
         return SEGMENTS if has_segments(path) else ""

@@ -18,17 +18,13 @@ from typing import TYPE_CHECKING
 
 from tfseg.errors import DataError
 from tfseg.io import is_picture, looks_like_dicom, read_volume, volume_stem, volume_suffix
+from tfseg.io.suffixes import PICTURES, VOLUMES
 from tfseg.volume import Volume
 
 if TYPE_CHECKING:
     from tfseg.io.dicom.headers import Series
     from tfseg.io.dicom.stack import Stack
     from tfseg.io.dicom_out.sources import Source
-
-_PICTURES = (
-    ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".gif", ".bmp", ".ppm", ".pgm", ".ppm.gz", ".pgm.gz",
-)  # fmt: skip
-_VOLUMES = (".nii", ".nii.gz", ".mha", ".mhd", ".nrrd", ".hdr")
 
 _NO_IMAGE = "it holds no image of the patient"
 _MIXED = "DICOM beside volume files or pictures; put them into a folder of their own:"
@@ -123,7 +119,7 @@ def _files(folder: Path) -> list[Path]:
     return sorted(
         child
         for child in folder.iterdir()
-        if volume_suffix(child) in (*_VOLUMES, *_PICTURES) and not child.name.startswith(".")
+        if volume_suffix(child) in (*VOLUMES, *PICTURES) and not child.name.startswith(".")
     )
 
 
@@ -184,7 +180,7 @@ def _study(series: Series) -> str:
 
 def suffix_for(scan: Scan) -> str:
     """Return the suffix of a scan's label map in a folder: ``.png`` for pictures."""
-    return ".png" if volume_suffix(scan.path) in _PICTURES and not scan.is_part else ".nii.gz"
+    return ".png" if volume_suffix(scan.path) in PICTURES and not scan.is_part else ".nii.gz"
 
 
 def refuse_nothing_written(written: Sequence[object], left: Sequence[LeftOut]) -> None:

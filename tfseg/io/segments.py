@@ -18,9 +18,9 @@ import numpy as np
 from tfseg.errors import DataError
 from tfseg.io import nrrd
 from tfseg.io.nrrd_header import Header, read_header
+from tfseg.io.suffixes import NRRD
 from tfseg.volume import Volume
 
-_SUFFIXES = (".nrrd", ".nhdr")
 _ALIGNED = 0.1  # of a voxel: headers round
 
 
@@ -41,7 +41,7 @@ class Segment:
 
 def has_segments(path: Path) -> bool:
     """Tell whether a file is a NRRD whose header names segments; of damaged ones it is unknown."""
-    if path.suffix.lower() not in _SUFFIXES or not path.is_file():
+    if path.suffix.lower() not in NRRD or not path.is_file():
         return False
     try:
         return bool(_numbers(read_header(path)))

@@ -8,8 +8,7 @@ from pathlib import Path
 from tfseg.errors import ConfigError
 from tfseg.io import volume_suffix
 from tfseg.io.scans import Scan, suffix_for
-
-_OUTPUTS = (".nii.gz", ".nii", ".mha", ".nrrd", ".png")
+from tfseg.io.suffixes import WRITTEN
 
 
 def label_targets(
@@ -26,7 +25,7 @@ def label_targets(
             would replace a scan, or a file of a format that is not written.
     """
     target = Path(output)
-    if volume_suffix(target) in (*_OUTPUTS, *suffixes) and not target.is_dir():
+    if volume_suffix(target) in (*WRITTEN, *suffixes) and not target.is_dir():
         if len(scans) != 1:
             raise ConfigError(
                 f"one output file takes one scan; {len(scans)} were given for {target}. "
@@ -39,7 +38,7 @@ def label_targets(
         return _spare_the_scans([(scans[0], target)])
     if target.is_file() or (volume_suffix(target) and not target.is_dir()):
         raise ConfigError(
-            f"label maps are written as {', '.join(suffixes or _OUTPUTS)}; got the file {target}. "
+            f"label maps are written as {', '.join(suffixes or WRITTEN)}; got the file {target}. "
             "Name a folder, or a file with one of these suffixes"
             f"{'' if suffixes else ', or a --format that writes DICOM'}."
         )

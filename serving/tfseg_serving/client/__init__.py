@@ -12,7 +12,6 @@ way the server allows.
 
 from tfseg_serving.client.allocator import keep_freed_memory
 from tfseg_serving.client.connection import PROTOCOLS, SEGMENT, Client, connect
-from tfseg_serving.client.in_order import in_order
 from tfseg_serving.client.manifests import read_manifest
 from tfseg_serving.client.retries import Retries
 from tfseg_serving.client.segmenter import Segmenter
@@ -26,7 +25,6 @@ __all__ = [
     "Segmenter",
     "Tls",
     "connect",
-    "in_order",
     "keep_freed_memory",
     "read_manifest",
 ]

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from tfseg.artifact import Manifest
 from tfseg.errors import ConfigError, ServerError
 from tfseg.inference.backend import Backend
+from tfseg.parallel import in_order
 from tfseg.volume import Volume
-from tfseg_serving.client.in_order import in_order
 from tfseg_serving.client.served import ServedModel
 from tfseg_serving.wire import DATA_TYPES, DEFAULT_SIGNATURE, Signature, TensorInfo
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from pathlib import Path
 
-from tfseg.artifact import Manifest
+from tfseg.artifact import Manifest, newest_version
 from tfseg.errors import DataError
 from tfseg.inference.backend import Backend
 from tfseg.quiet import import_tensorflow
@@ -43,9 +43,9 @@ def open_backend(path: str | Path) -> tuple[Backend, Manifest]:
             if name in _WITH_TENSORFLOW:
                 import_tensorflow()
             return importlib.import_module(module).open_artifact(folder)
-    versions = [child for child in folder.iterdir() if child.name.isdecimal() and child.is_dir()]
-    if given.is_dir() and versions:
-        return open_backend(max(versions, key=lambda child: int(child.name)))
+    newest = newest_version(given) if given.is_dir() else None
+    if newest is not None:
+        return open_backend(newest)
     raise DataError(
         f"{given} is no model: looked for {', '.join(name for name, _ in _KINDS)}. "
         "Name a run folder or an exported artifact."

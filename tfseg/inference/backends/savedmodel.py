@@ -8,12 +8,10 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from tfseg.artifact import Manifest
+from tfseg.artifact import EXTRA, Manifest
 from tfseg.errors import DataError
 from tfseg.inference.backend import Backend
 from tfseg.inference.backends.verified import open_manifest
-
-EXTRA = "assets.extra"  # what TensorFlow Serving carries along without reading it
 
 
 class SavedModelBackend(Backend):

@@ -83,12 +83,11 @@ def _identity(stack: Stack) -> Identity:
 
 def _is_dicom(path: Path) -> bool:
     from tfseg.io import looks_like_dicom, volume_suffix
+    from tfseg.io.suffixes import DICOM
 
     if path.is_dir():
         return True
-    return volume_suffix(path) in {".dcm", ".ima", ".zip"} or (
-        not volume_suffix(path) and looks_like_dicom(path)
-    )
+    return volume_suffix(path) in DICOM or (not volume_suffix(path) and looks_like_dicom(path))
 
 
 def frame_of(dataset: Dataset) -> str:
