@@ -37,6 +37,7 @@ LAYERS = (
         "tfseg.steps",
         "tfseg.quiet",
         "tfseg.parallel",
+        "tfseg.layout",
         "tfseg.fingerprint",
         "tfseg.augmentation",
     ),

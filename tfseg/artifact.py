@@ -24,13 +24,11 @@ from tfseg import __version__
 from tfseg.errors import ConfigError, DataError
 from tfseg.files import read_json, sha256, write_json
 from tfseg.fingerprint import ImageFingerprint
+from tfseg.layout import EXTRA, MANIFEST, newest_version
 from tfseg.plan import Plan, first_problem
-from tfseg.runs import MANIFEST
 
 FILE_NAME = "tfseg.json"
-EXTRA = "assets.extra"  # where a SavedModel has it: TensorFlow Serving carries this folder along
 _PLACES = (FILE_NAME, f"{EXTRA}/{FILE_NAME}", MANIFEST)
-_MAX_VERSION = 2**63 - 1
 _OWN_DIGEST = "sha256"
 
 _log = logging.getLogger(__name__)
@@ -41,28 +39,6 @@ _PALETTE = (
     (145, 30, 180), (70, 240, 240), (240, 50, 230), (210, 245, 60), (250, 190, 212),
     (0, 128, 128), (220, 190, 255), (170, 110, 40), (255, 250, 200), (128, 0, 0),
 )  # fmt: skip
-
-
-def version_of(name: str) -> int | None:
-    """Return the version that a folder's name says, as TensorFlow Serving reads it, or ``None``.
-
-    It is the whole name, an integer that fits 64 bits.
-    """
-    if not (name.isascii() and name.isdigit() and len(name) < 64):
-        return None
-    return int(name) if int(name) <= _MAX_VERSION else None
-
-
-def versions_of(folder: Path) -> dict[int, Path]:
-    """Return version to folder, of the folders of versions below a model's folder."""
-    found = {version_of(child.name): child for child in sorted(folder.iterdir()) if child.is_dir()}
-    return {version: child for version, child in found.items() if version is not None}
-
-
-def newest_version(folder: Path) -> Path | None:
-    """Return the folder of a model's highest version; ``None`` if it has none."""
-    versions = versions_of(folder)
-    return versions[max(versions)] if versions else None
 
 
 def find_manifest(path: Path) -> Path | None:

@@ -11,12 +11,12 @@ from pathlib import Path
 
 from tfseg.errors import ConfigError, DataError
 from tfseg.files import write_error
+from tfseg.layout import CONFIG, is_run
 from tfseg.locks import HeldError, locked
 
 ROOT = Path("runs")
 LATEST = ROOT / "latest"
 _log = logging.getLogger(__name__)
-MANIFEST, CONFIG, NETWORK = "manifest.json", "config.json", "model.keras"  # files of a run
 CACHE = ".cache"  # beside the runs: prepared volumes and the built-in data sets
 
 
@@ -64,11 +64,6 @@ def resumed_run(run: str | None) -> Iterator[Path]:
     with ExitStack() as stack:
         _hold(stack, folder)
         yield folder
-
-
-def is_run(folder: Path) -> bool:
-    """Tell whether a folder is a training run, begun or finished, by what is in it."""
-    return (folder / CONFIG).is_file()
 
 
 def _hold(stack: ExitStack, folder: Path) -> None:

@@ -20,9 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tfseg.artifact import FILE_NAME, versions_of
 from tfseg.errors import ConfigError, InputError, ParityError
 from tfseg.files import atomic_path, check_folder, remove_abandoned, write_json, write_text
+from tfseg.layout import versions_of
 from tfseg_export.formats import FORMATS, Settings, settings
 
 if TYPE_CHECKING:
@@ -215,6 +215,8 @@ def _target(out: Path, name: str, source: Source, chosen: Settings) -> tuple[Pat
 
 def _refuse_mixture(base: Path, taken: set[int], chosen: Settings) -> None:
     """Refuse a model's folder that is an artifact, or whose versions are of another format."""
+    from tfseg.artifact import FILE_NAME
+
     if (base / FILE_NAME).is_file():
         raise ConfigError(
             f"{base} is an exported model itself and takes no versions. "

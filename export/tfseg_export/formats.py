@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tfseg.artifact import EXTRA
 from tfseg.errors import ConfigError, unknown_name
+from tfseg.layout import EXTRA
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from tfseg.artifact import EXTRA
 from tfseg.inference.backends.savedmodel import SavedModelBackend
+from tfseg.layout import EXTRA
 from tfseg_export import parity
 from tfseg_export.formats import Settings
 from tfseg_export.segment_graph import SegmentGraph

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tfseg.artifact import version_of
 from tfseg.errors import ConfigError, DataError
 from tfseg.files import is_partial
 from tfseg.inference.backends.optional import import_runtime
+from tfseg.layout import version_of
 from tfseg_serving.protos import parse_text, read_text_file
 from tfseg_serving.status import StatusError, invalid_argument
 from tfseg_serving.versions import ModelConfig, VersionPolicy, versions_below

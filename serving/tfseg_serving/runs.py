@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tfseg.errors import ConfigError, TfsegError
-from tfseg.runs import is_run
+from tfseg.layout import is_run
 
 
 def with_runs_exported(folders: Sequence[Path], target: Path) -> list[Path]:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from tfseg.artifact import versions_of
 from tfseg.files import is_partial
+from tfseg.layout import versions_of
 
 _LOG = logging.getLogger(__name__)
 

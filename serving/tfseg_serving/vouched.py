@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from tfseg.artifact import EXTRA, FILE_NAME, Manifest, verify_files
+from tfseg.artifact import FILE_NAME, Manifest, verify_files
 from tfseg.errors import InputError
+from tfseg.layout import EXTRA
 from tfseg_serving.status import Code, StatusError
 
 _LOG = logging.getLogger(__name__)

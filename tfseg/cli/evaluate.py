@@ -133,8 +133,8 @@ def evaluate(
     """
     from tfseg.cli.evaluation_tables import print_comparison, print_metrics
     from tfseg.evaluation import compare, open_evaluation
+    from tfseg.layout import is_run
     from tfseg.parallel import cores
-    from tfseg.runs import is_run
 
     target = _latest() if target is None else target
     folder = output if output is not None else target if is_run(target) else None

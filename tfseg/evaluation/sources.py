@@ -28,9 +28,10 @@ from tfseg.inference.prediction import Prediction
 from tfseg.inference.predictor import Predictor
 from tfseg.io import is_picture, read_volume, volume_stem, volume_suffix
 from tfseg.io.references import object_kind, read_structures
+from tfseg.layout import CONFIG, MANIFEST, is_run
 from tfseg.plan import first_problem
 from tfseg.preprocess.likeness import check_likeness, kind_of
-from tfseg.runs import CONFIG, MANIFEST, fold_folder, is_run
+from tfseg.runs import fold_folder
 from tfseg.volume import Volume
 
 _log = logging.getLogger(__name__)

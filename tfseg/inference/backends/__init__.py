@@ -5,9 +5,10 @@ from __future__ import annotations
 import importlib
 from pathlib import Path
 
-from tfseg.artifact import Manifest, newest_version
+from tfseg.artifact import Manifest
 from tfseg.errors import DataError
 from tfseg.inference.backend import Backend
+from tfseg.layout import newest_version
 from tfseg.quiet import import_tensorflow
 
 # What a folder of each kind holds, and the module whose ``open_artifact`` loads it. A file of

@@ -8,10 +8,11 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from tfseg.artifact import EXTRA, Manifest
+from tfseg.artifact import Manifest
 from tfseg.errors import DataError
 from tfseg.inference.backend import Backend
 from tfseg.inference.backends.verified import open_manifest
+from tfseg.layout import EXTRA
 
 
 class SavedModelBackend(Backend):
