@@ -79,8 +79,9 @@ def slabs(image: NDArray[np.float32], backend: Backend, plan: Plan) -> Iterator[
         rows = np.arange(z, z + depth) % len(total)
         for row, y in enumerate(y_starts):
             for column, x in enumerate(x_starts):
-                answer = next(answers)
-                add(answer, rows, y, x, z_weights[index], y_weights[row], x_weights[column], total)
+                weights = z_weights[index], y_weights[row], x_weights[column]
+                # No name for the answer: its memory is free for the next one.
+                add(next(answers), rows, y, x, *weights, total)
         last = index + 1 == len(z_starts)
         end = z + depth if last else z_starts[index + 1]
         low, high = max(0, z - grid.before[0]), min(end - grid.before[0], grid.size[0])
