@@ -48,11 +48,9 @@ def structure_names(path: Path) -> tuple[str, ...]:
     Raises:
         DataError: neither, or damaged.
     """
-    import pydicom
-
     from tfseg.io.dicom import opened
     from tfseg.io.dicom.damage import damage, lenient, reason
-    from tfseg.io.dicom.elements import for_pydicom
+    from tfseg.io.dicom.dataset import read_dataset
     from tfseg.io.dicom_out.one_file import one_file
     from tfseg.io.dicom_out.seg_rules import segment_names
     from tfseg.io.dicom_out.stamp import text
@@ -67,7 +65,7 @@ def structure_names(path: Path) -> tuple[str, ...]:
     with opened(path) as place, lenient():
         file = one_file(place, path, kind)
         try:
-            dataset = pydicom.dcmread(for_pydicom(file), stop_before_pixels=True, force=True)
+            dataset = read_dataset(file)
             if kind == "SEG":
                 return tuple(segment_names(dataset).values())
             rois = dataset.get("StructureSetROISequence") or ()

@@ -133,7 +133,8 @@ def _dicom_among(folder: Path, files: Sequence[Path]) -> Path | None:
 def _parts(given: Path, stack: ExitStack, left: list[LeftOut]) -> list[Scan]:
     """Return the volumes of a DICOM folder or zip that holds several; else nothing.
 
-    One that holds a single volume, or none, is read when its turn comes, and refused then.
+    One that holds a single volume, or none, is read when its turn comes, and refused then; what
+    lies beside a single one is left out.
     """
     from tfseg.io.dicom import opened, scan_tree, split_all
 
@@ -145,7 +146,9 @@ def _parts(given: Path, stack: ExitStack, left: list[LeftOut]) -> list[Scan]:
         images = [series for series in tree.series if series.is_image]
         stacks = split_all(images)
         usable = [one for one in stacks if one.refusal is None]
+        refused = [LeftOut(_stem(one), one.refusal) for one in stacks if one.refusal and usable]
         if len(usable) < 2:
+            left += refused
             return []
         stack.push(own.pop_all())
     for broken in tree.unreadable:
@@ -155,7 +158,7 @@ def _parts(given: Path, stack: ExitStack, left: list[LeftOut]) -> list[Scan]:
         for series in tree.series
         if not series.is_image
     ]
-    left += [LeftOut(_stem(one), one.refusal) for one in stacks if one.refusal]
+    left += refused
     names: dict[str, int] = {}
     scans = []
     for one in usable:

@@ -280,3 +280,20 @@ def test_no_tensorflow_is_imported(series: Path, tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_capture_in_the_folder_of_a_series_is_left_out(
+    series: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    shot = pydicom.dcmread(next(path for path in sorted(series.iterdir()) if path.is_file()))
+    shot.SOPClassUID, shot.SOPInstanceUID = "1.2.840.10008.5.1.4.1.1.7", "1.2.3.99"
+    shot.SeriesInstanceUID, shot.SeriesNumber = "1.2.3.9", 99
+    del shot.ImagePositionPatient, shot.ImageOrientationPatient
+    shot.save_as(series / "shot")
+    assert run(["import-dicom", str(series), str(tmp_path / "out"), "--json"]) == 0
+    manifest = json.loads(capfd.readouterr().out)
+    assert (manifest["converted"], manifest["refused"]) == (1, 1)
+    (left,) = (entry for entry in manifest["series"] if not entry["file"])
+    assert (left["number"], left["slices"]) == (99, 1)
+    assert "secondary capture without a place" in left["reason"]
+    assert len(list((tmp_path / "out").glob("*.nii.gz"))) == 1

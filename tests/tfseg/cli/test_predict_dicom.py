@@ -107,6 +107,20 @@ def test_each_series_that_fits_is_segmented(archive, tmp_path, capsys):
     assert "DOE" not in json.dumps([left, [Path(e["output"]).name for e in document["written"]]])
 
 
+def test_a_capture_in_the_folder_of_a_series_is_left_out(scan, tmp_path, capsys):
+    shot = pydicom.dcmread(next(scan.iterdir()))
+    shot.SOPClassUID, shot.SOPInstanceUID = "1.2.840.10008.5.1.4.1.1.7", "1.2.3.99"
+    shot.SeriesInstanceUID, shot.SeriesNumber = "1.2.3.9", 99
+    del shot.ImagePositionPatient, shot.ImageOrientationPatient
+    shot.save_as(scan / "shot")
+    assert predict(scan, "-o", tmp_path / "out.nii.gz", "--json") == 0
+    document = json.loads(capsys.readouterr().out)
+    assert read_volume(document["written"][0]["output"]).shape == (5, 9, 10)
+    ((series, reason),) = (entry.values() for entry in document["left_out"])
+    assert "_CT-99-" in series
+    assert "secondary capture without a place" in reason
+
+
 def test_what_was_left_out_is_told_in_a_table(archive, tmp_path, capsys):
     assert predict(archive, "-o", tmp_path / "out", "--format", "dicom-seg") == 0
     table = " ".join(capsys.readouterr().out.split())

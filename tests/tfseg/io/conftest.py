@@ -74,3 +74,13 @@ def write_series(tmp_path: Path) -> Write:
         return paths
 
     return write
+
+
+def misspell(path: Path, name: str) -> None:
+    """Give the character set of a file in UTF-8 another name."""
+    head = b"\x08\0\x05\0CS"
+    right = head + b"\x0a\0ISO_IR 192"
+    value = name.encode() + b" " * (len(name) % 2)
+    data = path.read_bytes()
+    assert data.count(right) == 1
+    path.write_bytes(data.replace(right, head + bytes([len(value), 0]) + value))

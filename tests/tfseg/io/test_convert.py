@@ -15,6 +15,8 @@ from tfseg.io import read_volume
 from tfseg.io.dicom import read
 from tfseg.io.dicom.convert import convert_tree
 
+from .conftest import misspell
+
 ARRAY = np.random.default_rng(0).integers(-1000, 2000, (5, 4, 3)).astype(np.int16)
 Write = Callable[..., list[Path]]
 
@@ -169,6 +171,18 @@ def test_no_word_of_people_is_written_unless_asked_for(
         assert "chmidt" not in told
     convert_tree(tmp_path / "scan", tmp_path / "all", identify=True)
     assert any(shown in path.read_text() for path in (tmp_path / "all").glob("*.json"))
+
+
+@pytest.mark.parametrize("name", ["UTF-8", "utf8", "ISO_IR192", "iso_ir 192", "ISO-IR 192"])
+def test_names_are_found_under_a_misspelt_character_set(
+    write_series: Write, tmp_path: Path, name: str
+) -> None:
+    for path in write_series(ARRAY[:3], **TYPED, BodyPartExamined="HEAD MUELLER"):
+        misspell(path, name)
+    convert_tree(tmp_path / "scan", tmp_path / "out")
+    texts = [path.read_text() for path in (tmp_path / "out").glob("*.json")]
+    assert texts
+    assert not any("MUELLER" in text for text in texts)
 
 
 def test_descriptions_that_part_volumes_do_not_name_them(

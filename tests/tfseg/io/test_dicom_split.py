@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -289,13 +290,45 @@ def test_any_slices_make_volumes_or_are_refused(kinds: list[dict[str, Any]], mod
                 assert np.linalg.norm(found - frame.position) <= 0.05 * step * len(placed.frames)
 
 
-def test_a_lone_slice_across_a_volume_is_its_scout(write_series: Write) -> None:
-    across = {"ImageOrientationPatient": [0, 1, 0, 0, 0, -1]}
-    folder = write_series(ARRAY, each=lambda index: across if index == 4 else {})[0].parent
+def turned(degrees: float) -> list[float]:
+    """Rows and columns of an axial slice, turned about the axis of its rows."""
+    angle = np.radians(degrees)
+    return [1, 0, 0, 0, float(np.cos(angle)), float(np.sin(angle))]
+
+
+ACROSS = [0, 1, 0, 0, 0, -1]
+
+
+@pytest.mark.parametrize("index", [0, 5, 11])
+@pytest.mark.parametrize(
+    ("elements", "is_scout"),
+    [
+        ({"ImageOrientationPatient": ACROSS}, True),
+        ({"ImageOrientationPatient": turned(75)}, True),
+        ({"ImageOrientationPatient": turned(30), "ImagePositionPatient": [10, 20, 400]}, True),
+        ({"ImageOrientationPatient": turned(30), "ImagePositionPatient": [90, 20, 50]}, True),
+        ({"ImageOrientationPatient": turned(30), "PixelSpacing": [1, 1]}, True),
+        ({"ImageOrientationPatient": turned(30), "Rows": 2, "PixelData": bytes(20)}, True),
+        ({"ImageOrientationPatient": turned(30)}, False),
+        ({"ImageOrientationPatient": [0, 1, 0, 1, 0, 0]}, False),  # seen from the other side
+        ({"ImageOrientationPatient": [0] * 6}, False),
+        ({"ImageOrientationPatient": None}, False),
+    ],
+)
+def test_a_lone_slice_is_a_scout_or_one_that_the_volume_lacks(
+    write_series: Write, index: int, elements: dict[str, Any], is_scout: bool
+) -> None:
+    folder = write_series(ARRAY, each=lambda i: elements if i == index else {})[0].parent
     stacks = dicom.split(dicom.scan_tree(folder).series[0])
-    lone = [stack for stack in stacks if len(stack.frames) == 1]
-    assert len(lone) == 1
-    assert "taken for a scout" in (lone[0].refusal or "")
+    if is_scout:
+        whole, lone = sorted(stacks, key=lambda stack: -len(stack.frames))
+        assert (len(whole.frames), len(lone.frames)) == (11, 1)
+        assert whole.refusal is None
+        assert "taken for a scout" in (lone.refusal or "")
+    else:
+        (stack,) = stacks
+        assert len(stack.frames) == 12
+        assert re.search("must share an orientation; .* 11 others have .* out", stack.refusal or "")
 
 
 def test_a_capture_of_another_modality_among_slices_is_no_volume(write_series: Write) -> None:
@@ -313,8 +346,19 @@ def test_a_capture_of_another_modality_among_slices_is_no_volume(write_series: W
     assert "secondary capture without a place" in (refusals["OT"] or "")
 
 
-def test_a_series_number_that_is_the_patients_is_not_written(write_series, tmp_path) -> None:
-    folder = write_series(ARRAY, PatientID="0012345", SeriesNumber=12345)[0].parent
-    manifest = convert_tree(folder, tmp_path / "out")
-    assert "12345" not in str(manifest["series"])
-    assert manifest["series"][0]["file"].startswith("CT-x-")
+@pytest.mark.parametrize(
+    ("patient", "number", "start"),
+    [
+        ("0012345", 12345, "CT-x-"),
+        ("12", 12, "CT-12-"),
+        ("0007", 7, "CT-7-"),
+        ("12345", 1234, "CT-1234-"),
+    ],
+)
+def test_a_series_number_that_is_the_patients_is_not_written(
+    write_series: Write, tmp_path: Path, patient: str, number: int, start: str
+) -> None:
+    folder = write_series(ARRAY, PatientID=patient, SeriesNumber=number)[0].parent
+    (entry,) = convert_tree(folder, tmp_path / "out")["series"]
+    assert entry["file"].startswith(start)
+    assert entry["number"] == (None if start == "CT-x-" else number)

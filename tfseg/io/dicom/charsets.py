@@ -12,11 +12,18 @@ _ENCODINGS = {
     "ISO_IR 110": "iso8859-4", "ISO_IR 144": "iso8859-5", "ISO_IR 127": "iso8859-6",
     "ISO_IR 126": "iso8859-7", "ISO_IR 138": "iso8859-8", "ISO_IR 148": "iso8859-9",
     "ISO_IR 166": "tis-620", "ISO_IR 13": "shift-jis", "ISO_IR 192": "utf-8",
-    "GB18030": "gb18030", "GBK": "gbk",
+    "GB18030": "gb18030", "GBK": "gbk", "ISO_IR 6": "latin-1", "": "latin-1",
 }  # fmt: skip
 
 
-def _standard(name: str) -> str:
+def printable(text: str) -> str:
+    """Return a text on one line and without control characters."""
+    if text.isprintable():
+        return text
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def standard_name(name: str) -> str:
     """Return a name of a character set as PS3.3 C.12.1.1.2 spells it, where it is nearly so."""
     name = re.sub(r"[ _-]+", " ", name.upper().strip())
     if name in {"UTF 8", "UTF8"}:
@@ -29,10 +36,11 @@ def _standard(name: str) -> str:
 
 def decoded(raw: bytes, name: str) -> str:
     """Return text in the character sets that SpecificCharacterSet names (PS3.3 C.12.1.1.2)."""
-    name = "\\".join(map(_standard, name.split("\\")))
+    name = "\\".join(map(standard_name, name.split("\\")))
     if "\\" not in name and b"\x1b" not in raw:
-        encoding = _ENCODINGS.get(name.replace("ISO 2022 IR", "ISO_IR"), "latin-1")
-        return raw.decode(encoding, "replace")
+        encoding = _ENCODINGS.get(name.replace("ISO 2022 IR", "ISO_IR"))
+        if encoding is not None:
+            return raw.decode(encoding, "replace")
     # Code extensions switch sets by escape sequences (PS3.5 6.1.2.5).
     from pydicom.charset import convert_encodings, decode_bytes
 

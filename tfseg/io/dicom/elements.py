@@ -3,23 +3,20 @@
 Only the elements of :data:`WANTED` are kept, those that name the patient as digests; the others
 are stepped over. A header costs a tenth of what a general reader takes, which is most of the time
 of reading an uncompressed series. Files that need sequences (multi-frame, Modality LUT, PET)
-have these read by pydicom, see :func:`sequences`.
+have these read by pydicom, see :mod:`.dataset`.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
 import math
 import struct
 import zlib
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple
 
-from tfseg.errors import DataError
-from tfseg.io.dicom.charsets import decoded
+from tfseg.io.dicom.charsets import decoded, printable
 from tfseg.io.dicom.damage import IrregularError, require_no_preface
 from tfseg.io.dicom.wanted import WANTED
 
@@ -168,13 +165,6 @@ class Elements:
 _KINDS = dict(WANTED.values())
 
 
-def printable(text: str) -> str:
-    """Return a text on one line and without control characters."""
-    if text.isprintable():
-        return text
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
-
-
 def read_elements(file: BinaryIO) -> Elements | None:
     """Read the wanted elements of a file, up to its pixels.
 
@@ -186,7 +176,7 @@ def read_elements(file: BinaryIO) -> Elements | None:
         OSError: the file cannot be read.
     """
     start = file.read(140)
-    begin = _begin(start)
+    begin = start_of_meta(start)
     if begin is not None:
         syntax, media_class, position = _meta_information(file, begin)
     elif _starts_like_a_dataset(start):
@@ -207,7 +197,7 @@ def read_elements(file: BinaryIO) -> Elements | None:
     return elements
 
 
-def _begin(start: bytes) -> int | None:
+def start_of_meta(start: bytes) -> int | None:
     """Return where the file meta information begins, or ``None`` where there is none.
 
     PS3.10 7.1 puts it after 128 bytes and DICM; some writers leave out the former, or both.
@@ -217,15 +207,6 @@ def _begin(start: bytes) -> int | None:
     if start[:4] == b"DICM":
         return 4
     return 0 if start[:2] == b"\x02\x00" and start[4:6] in _SHORT | _LONG else None
-
-
-def for_pydicom(path: Path) -> Path | io.BytesIO:
-    """Return what pydicom can read of a file: it takes one that begins with DICM for a data set."""
-    with path.open("rb") as file:
-        if _begin(file.read(140)) != 4:
-            return path
-        file.seek(0)
-        return io.BytesIO(bytes(128) + file.read())
 
 
 def _encoding(source: _Source, position: int, syntax: str) -> str:
@@ -253,7 +234,7 @@ def inflated(path: Path) -> bytes:
         OSError: the file cannot be read.
     """
     with path.open("rb") as file:
-        begin = _begin(file.read(140))
+        begin = start_of_meta(file.read(140))
         return _inflate(file, _meta_information(file, begin or 0)[2])
 
 
@@ -415,31 +396,3 @@ def _item_encoding(source: _Source, position: int, syntax: str) -> str:
     if len(head) < 6 or head[:2] == b"\xfe\xff":
         return syntax
     return EXPLICIT if head[4:6] in _SHORT | _LONG else IMPLICIT
-
-
-def sequences(path: Path, name: str, keywords: Sequence[str | int]) -> Any:
-    """Read whole elements, sequences among them, with pydicom.
-
-    Args:
-        path: the file.
-        name: what messages call it: the path may name the patient.
-        keywords: names, or numbers of private elements.
-
-    Raises:
-        DataError: the file is damaged.
-    """
-    import pydicom
-
-    from tfseg.io.dicom.damage import damage, lenient, reason
-
-    try:
-        with lenient():
-            dataset = pydicom.dcmread(
-                for_pydicom(path), stop_before_pixels=True, specific_tags=list(keywords), force=True
-            )
-            for keyword in keywords:
-                dataset.get(keyword)  # values are parsed when they are first asked for
-            return dataset
-    except damage() as error:
-        text = reason(error).replace(str(path), "the file")
-        raise DataError(f"{name}: the DICOM header is damaged ({text}).") from error

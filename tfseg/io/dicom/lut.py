@@ -10,8 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfseg.errors import DataError
+from tfseg.io.dicom.charsets import printable
 from tfseg.io.dicom.damage import damage, lenient, reason
-from tfseg.io.dicom.elements import BIG_ENDIAN, printable, sequences
+from tfseg.io.dicom.dataset import sequences
+from tfseg.io.dicom.elements import BIG_ENDIAN
 from tfseg.io.dicom.frames import Frame, Header
 
 LUT_DTYPE: np.dtype[Any] = np.dtype(np.uint16)

@@ -12,7 +12,8 @@ import numpy as np
 
 from tfseg.errors import DataError
 from tfseg.io.dicom.damage import damage, lenient, reason
-from tfseg.io.dicom.elements import Elements, sequences
+from tfseg.io.dicom.dataset import sequences
+from tfseg.io.dicom.elements import Elements
 from tfseg.io.dicom.frames import Frame
 
 _Spacing = tuple[float, ...]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from tfseg.errors import DataError
 from tfseg.io.dicom.damage import damage, reason
-from tfseg.io.dicom.elements import sequences
+from tfseg.io.dicom.dataset import sequences
 from tfseg.io.dicom.frames import FURTHEST_MM, Box, Frame
 
 _CREATOR = "SIEMENS CSA HEADER"

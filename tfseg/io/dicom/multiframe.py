@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 from tfseg.errors import DataError
+from tfseg.io.dicom.charsets import printable
 from tfseg.io.dicom.damage import damage, lenient, reason
-from tfseg.io.dicom.elements import printable, sequences
+from tfseg.io.dicom.dataset import sequences
 from tfseg.io.dicom.frames import Frame, Header, scale_of
 from tfseg.io.dicom.moments import seconds
 from tfseg.io.dicom.nuclear import ELEMENTS, slices

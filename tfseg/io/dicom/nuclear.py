@@ -1,9 +1,9 @@
-"""Slices of reconstructed nuclear medicine (PS3.3 C.8.4.14 and C.8.4.15).
+"""Slices of reconstructed nuclear medicine (PS3.3 C.8.4).
 
-One position is given, that of the first frame ("first voxel transmitted"); the other slices
-follow at steps of SpacingBetweenSlices along the normal, by the difference of their numbers.
-Vectors (PS3.3 C.8.4.8.1) say of each frame which slice it is, and of which energy
-window, detector, interval and time slot.
+One position is given, that of the first voxel that is transmitted (NM Detector, C.8.4.11), so of
+the first frame. The other slices follow at steps of SpacingBetweenSlices (NM Reconstruction,
+C.8.4.15) along the normal, by the difference of their numbers. Vectors (NM Multi-frame, C.8.4.8)
+say of each frame which slice it is, and of which energy window, detector, interval and time slot.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ ELEMENTS = (
 )  # fmt: skip
 _NOT_FIRST = (
     "SliceVector does not begin with the lowest slice: the position is taken as that of the first "
-    "frame (PS3.3 C.8.4.15), and higher slices as further along SpacingBetweenSlices"
+    "frame (PS3.3 C.8.4.11), and higher slices as further along SpacingBetweenSlices"
 )
 # ImageType, third value: views from around the patient, and not slices of it.
 _VIEWS = frozenset(("STATIC", "WHOLE BODY", "DYNAMIC", "GATED", "TOMO", "GATED TOMO"))

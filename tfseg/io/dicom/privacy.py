@@ -15,7 +15,7 @@ from typing import Any
 
 from tfseg.errors import DataError
 from tfseg.io.dicom.damage import damage, lenient
-from tfseg.io.dicom.elements import for_pydicom
+from tfseg.io.dicom.dataset import read_dataset
 
 TYPED = ("SeriesDescription", "ProtocolName", "ContrastBolusAgent")
 LEFT_OUT = "(left out)"
@@ -57,8 +57,12 @@ class Private:
         )
 
     def holds(self, number: int) -> bool:
-        """Tell whether a number is one of the patient's, but for zeros before it."""
-        return str(number) in {one.lstrip("0") for one in self.numbers}
+        """Tell whether a number is one of the patient's, but for zeros before it.
+
+        One or two digits tell of nobody: a series has such a number by chance.
+        """
+        digits = str(number)
+        return len(digits) > _SHORTEST and digits in {one.lstrip("0") for one in self.numbers}
 
     def clean(self, text: str) -> str:
         """Return a text without what was typed, or a note in its place where it names someone."""
@@ -73,14 +77,10 @@ def private_words(path: Path) -> Private:
     Raises:
         DataError: the file cannot be read.
     """
-    import pydicom
-
     keywords = [*_NAMES, *_NUMBERS, *_DATES, *TYPED]
     try:
         with lenient():
-            header = pydicom.dcmread(
-                for_pydicom(path), stop_before_pixels=True, force=True, specific_tags=keywords
-            )
+            header = read_dataset(path, keywords=keywords)
             return private_words_of(header)
     except damage() as error:
         raise DataError("the header of its first file is damaged. Copy the files again.") from error

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from tfseg import __version__
 from tfseg.errors import DataError
 from tfseg.io.dicom.damage import damage, lenient
-from tfseg.io.dicom.elements import for_pydicom
+from tfseg.io.dicom.dataset import read_dataset
 from tfseg.io.dicom.privacy import TYPED, private_words_of
 
 if TYPE_CHECKING:
@@ -82,12 +82,9 @@ def sidecar(path: Path, frame: int = 0, *, identify: bool = False) -> dict[str, 
     Raises:
         DataError: the file cannot be read.
     """
-    import pydicom
-
     try:
         with lenient():
-            header = pydicom.dcmread(for_pydicom(path), stop_before_pixels=True, force=True)
-            return dict(_told(header, frame, identify=identify))
+            return dict(_told(read_dataset(path), frame, identify=identify))
     except damage() as error:
         raise DataError("the header of its first file is damaged. Copy the files again.") from error
 

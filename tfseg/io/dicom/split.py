@@ -21,11 +21,11 @@ from tfseg.io.dicom.frames import Frame
 from tfseg.io.dicom.headers import Series
 from tfseg.io.dicom.mosaic import tiles_of
 from tfseg.io.dicom.multiframe import frames_of
+from tfseg.io.dicom.scout import FEWEST_BESIDE, belongs
 from tfseg.io.dicom.stack import Stack
 
 _SAME_DIRECTION = 1e-3  # of a cosine: they are decimal strings, of four digits in old files
 _MOST_ORIENTATIONS = 64
-_FEWEST_BESIDE_SCOUT = 3  # slices of a volume beside which a lone one is its scout
 # Pictures that are whole by themselves, without a place in the patient.
 _PROJECTIONS = frozenset(("CR", "DX", "MG", "PX", "IO", "RG", "RF", "XA", "US", "OT", "NM", "XC"))
 _SCOUTS = frozenset(("LOCALIZER", "SCOUT"))
@@ -197,25 +197,39 @@ def _by_orientation(stack: Stack) -> tuple[Stack, ...]:
     said = f"the series has {len(groups)} orientations, as localizers have: one volume each"
     names = _unique([_plane(first) for first in firsts])
     parts = [stack.part(group, name, said) for name, group in zip(names, groups, strict=True)]
-    if max(map(len, groups)) >= _FEWEST_BESIDE_SCOUT:
-        parts = [
-            part.refused(
-                f"series {stack.series.name}: a single slice of another orientation than "
-                f"{max(map(len, groups))} others is taken for a scout ({first.name})."
+    return tuple(_without_scouts(parts))
+
+
+def _without_scouts(parts: list[Stack]) -> list[Stack]:
+    """Refuse lone slices beside a volume; with the volume, where they may be slices of it."""
+    most = max(parts, key=lambda part: len(part.frames))
+    count, what = len(most.frames), f"series {most.series.name}"
+    kept, lost = [], []
+    for part in parts:
+        first = part.frames[0]
+        if part is not most and len(part.frames) == 1 and count >= FEWEST_BESIDE:
+            if belongs(first, most.frames):
+                lost.append(first)
+                continue
+            part = part.refused(
+                f"{what}: a single slice of another orientation than {count} others is taken for "
+                f"a scout ({first.name})."
             )
-            if len(part.frames) == 1
-            else part
-            for part, first in zip(parts, firsts, strict=True)
-        ]
-    return tuple(
-        part
-        if first.orientation is not None
-        else part.refused(
-            f"series {stack.series.name}: every slice needs ImagePositionPatient and "
-            f"ImageOrientationPatient, as others of the series have; {first.name} has none."
-        )
-        for part, first in zip(parts, firsts, strict=True)
+        if first.orientation is None:
+            part = part.refused(
+                f"{what}: every slice needs ImagePositionPatient and ImageOrientationPatient, as "
+                f"others of the series have; {first.name} has none."
+            )
+        kept.append(part)
+    if not lost:
+        return kept
+    others = [part for part in kept if part.frames is not most.frames]
+    mixed = replace(most, frames=(*most.frames, *lost)).refused(
+        f"{what}: slices of one volume must share an orientation; {lost[0].name} has "
+        f"{_text(lost[0].orientation)}, {count} others have {_text(most.frames[0].orientation)}, "
+        "and it may be one of them by its size and place. Correct its header, or take it out."
     )
+    return [mixed, *others]
 
 
 def _text(numbers: Iterable[float] | None) -> str:

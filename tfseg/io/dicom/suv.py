@@ -14,7 +14,7 @@ from typing import Any
 
 from tfseg.errors import DataError
 from tfseg.io.dicom.damage import damage, lenient
-from tfseg.io.dicom.elements import sequences
+from tfseg.io.dicom.dataset import sequences
 from tfseg.io.dicom.frames import Frame
 from tfseg.io.dicom.moments import DAY_S, day_and_time, moment, offset_from_utc
 
@@ -30,7 +30,7 @@ _SHORT_S = 3600.0
 _SAME_TIME_S = 60.0
 _WEIGHT_KG = (0.01, 500.0)  # from a mouse on
 _DOSE_BQ = (1e5, 1e11)
-# Code value (SCT and SRT, PS3.16 CID 4020) -> nuclide and half-life in s (DDEP evaluations).
+# Code value (SCT and SRT, PS3.16 CID 4020) -> nuclide and half-life in s.
 _NUCLIDES = {
     code: (name, half_life_s)
     for codes, name, half_life_s in (
@@ -42,7 +42,7 @@ _NUCLIDES = {
     )
     for code in codes
 }  # fmt: skip
-_HALF_LIFE_TOLERANCE = 0.03  # vendors' tables differ by up to 2 %
+_HALF_LIFE_TOLERANCE = 0.03  # tables in use differ: rubidium-82 has 75 s in some
 _OF_ALL = ("PatientWeight", "DecayCorrection", "CorrectedImage", "SUVType", 0x70531000,
            "SeriesDate", "SeriesTime", "TimezoneOffsetFromUTC")  # fmt: skip
 _OF_DRUG = ("RadionuclideTotalDose", "RadionuclideHalfLife", "RadiopharmaceuticalStartTime",

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from tfseg.errors import DataError
 from tfseg.io.dicom import Stack, the_volume
 from tfseg.io.dicom.damage import damage, lenient
-from tfseg.io.dicom.elements import for_pydicom
+from tfseg.io.dicom.dataset import read_dataset
 from tfseg.io.dicom_out.stamp import text
 
 if TYPE_CHECKING:
@@ -62,15 +62,9 @@ def image_header(image: str | os.PathLike[str] | None) -> Identity | None:
 
 
 def _identity(stack: Stack) -> Identity:
-    import pydicom
 
     frames = stack.frames
-    dataset = pydicom.dcmread(
-        for_pydicom(frames[0].header.path),
-        stop_before_pixels=True,
-        force=True,
-        specific_tags=[*_TAGS],
-    )
+    dataset = read_dataset(frames[0].header.path, keywords=_TAGS)
     return Identity(
         patient=_word(dataset, "PatientID"),
         name=_word(dataset, "PatientName"),

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from tfseg.errors import DataError
 from tfseg.io.dicom import opened
 from tfseg.io.dicom.damage import damage, lenient, reason
-from tfseg.io.dicom.elements import for_pydicom
+from tfseg.io.dicom.dataset import read_dataset
 from tfseg.io.dicom.frames import FURTHEST_MM
 from tfseg.io.dicom_out.belonging import (
     Identity,
@@ -167,9 +167,8 @@ def _parsed(path: Path, remarks: list[str]) -> tuple[list[_Structure], dict[str,
 
 
 def _dataset(file: Path, path: Path) -> Dataset:
-    import pydicom
 
-    dataset = pydicom.dcmread(for_pydicom(file), force=True, stop_before_pixels=True)
+    dataset = read_dataset(file)
     if dataset.get("SOPClassUID") != STORAGE:
         kind = text(str(dataset.get("Modality") or "none"))
         raise DataError(

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from tfseg.errors import DataError
 from tfseg.io.dicom import opened
 from tfseg.io.dicom.damage import damage, lenient, reason
-from tfseg.io.dicom.elements import for_pydicom
+from tfseg.io.dicom.dataset import read_dataset
 from tfseg.io.dicom.frames import FURTHEST_MM
 from tfseg.io.dicom_out.belonging import belonging, frame_of, image_header, references_of
 from tfseg.io.dicom_out.nearest import nearest
@@ -87,9 +87,8 @@ def _read(
     names: Sequence[str] | None,
     image: str | os.PathLike[str] | None,
 ) -> tuple[Volume, dict[int, str], tuple[str, ...]]:
-    import pydicom
 
-    dataset = pydicom.dcmread(for_pydicom(file), force=True)
+    dataset = read_dataset(file, pixels=True)
     if dataset.get("SOPClassUID") not in CLASSES:
         kind = text(str(dataset.get("Modality") or "none"))
         raise DataError(

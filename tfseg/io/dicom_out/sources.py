@@ -19,7 +19,7 @@ from tfseg.errors import DataError
 from tfseg.geometry import Affine, same_grid
 from tfseg.io.dicom import the_volume
 from tfseg.io.dicom.damage import damage, lenient, reason
-from tfseg.io.dicom.elements import for_pydicom
+from tfseg.io.dicom.dataset import read_dataset
 from tfseg.io.dicom.frames import Frame
 from tfseg.io.dicom.grid import place
 from tfseg.io.dicom_out.nearest import nearest
@@ -184,14 +184,11 @@ def _slice_affine(frame: Frame, grid: Affine) -> Affine:
 
 
 def _header(path: Path, frame: Frame) -> Dataset:
-    import pydicom
 
     name = frame.header.name
     try:
         with lenient():
-            dataset = pydicom.dcmread(
-                for_pydicom(frame.header.path), stop_before_pixels=True, force=True
-            )
+            dataset = read_dataset(frame.header.path)
             missing = [word for word in _IDENTIFIERS if not _is_uid(dataset.get(word))]
     except damage() as error:
         raise DataError(f"{path}: the header of {name} is damaged ({reason(error)}).") from error

@@ -6,6 +6,7 @@ import numpy as np
 import pydicom
 import pytest
 
+from tests.tfseg.io.conftest import misspell
 from tfseg.io import read_volume
 from tfseg.io.dicom_out.rtstruct import write_rtstruct
 from tfseg.io.dicom_out.seg import write_seg
@@ -59,3 +60,22 @@ def test_every_result_is_written(write_scan, tmp_path, about, stamp, keyword, va
         if kept is not None:
             with pydicom.config.disable_value_validation():
                 assert str(made.get(keyword)) == kept, name
+
+
+@pytest.mark.parametrize("name", ["UTF-8", "ISO_IR192", "iso_ir 192"])
+def test_a_misspelt_character_set_keeps_the_name(write_scan, tmp_path, about, stamp, name):
+    folder = write_scan()
+    for path in folder.iterdir():
+        dataset = pydicom.dcmread(path)
+        dataset.SpecificCharacterSet = "ISO_IR 192"
+        dataset.PatientName = "Müller^Änne"
+        dataset.save_as(path)
+        misspell(path, name)
+    scan = read_volume(folder)
+    labels = scan.with_array(np.ones(scan.shape, np.uint8))
+    source = read_source(folder)
+    seg = write_seg(labels, source, tmp_path / "seg.dcm", about, stamp)
+    write_rtstruct(labels, source, tmp_path / "rtstruct.dcm", about, stamp)
+    write_report(labels, source, seg, tmp_path / "sr.dcm", about, stamp)
+    for one in ("seg", "rtstruct", "sr"):
+        assert str(pydicom.dcmread(tmp_path / f"{one}.dcm").PatientName) == "Müller^Änne"

@@ -128,11 +128,9 @@ def test_plastimatch_reads_the_same(made, tmp_path):
         compare(out / f"{name}.nrrd", labels, value)
 
 
-def test_dciodvfy_finds_no_error(made):
+def test_dciodvfy_finds_no_error(made, dciodvfy):
     _, path, _ = made("oblique")
-    done = subprocess.run(
-        [tool("dciodvfy"), path], capture_output=True, text=True, check=False, timeout=60
-    )
+    done = subprocess.run([dciodvfy, path], capture_output=True, text=True, check=False, timeout=60)
     said = (done.stdout + done.stderr).splitlines()
     assert "RTStructureSet" in said
     assert [line for line in said if line.startswith("Error")] == []

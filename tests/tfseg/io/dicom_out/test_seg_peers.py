@@ -113,10 +113,10 @@ def test_pydicom_seg_reads_the_same(made, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["binary", "fractional", "labelmap"])
-def test_dciodvfy_finds_no_error(made, kind):
+def test_dciodvfy_finds_no_error(made, kind, dciodvfy):
     path, _, _ = made(kind)
     done = subprocess.run(
-        [tool("dciodvfy"), "-new", path], capture_output=True, text=True, check=False, timeout=60
+        [dciodvfy, "-new", path], capture_output=True, text=True, check=False, timeout=60
     )
     said = (done.stdout + done.stderr).splitlines()
     assert any("Segmentation" in line for line in said)

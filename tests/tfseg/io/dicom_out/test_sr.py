@@ -196,11 +196,10 @@ def test_dcmqi_reads_it(reported, tmp_path):
     assert all(word in out.read_text() for word in ('"Liver"', '"mL"', '"Mean"', '"Left"'))
 
 
-def test_dciodvfy_finds_no_error(reported):
-    judge = tool("dciodvfy")
+def test_dciodvfy_finds_no_error(reported, dciodvfy):
     *_, path = reported()
     done = subprocess.run(
-        [judge, "-new", path], capture_output=True, text=True, check=False, timeout=60
+        [dciodvfy, "-new", path], capture_output=True, text=True, check=False, timeout=60
     )
     said = (done.stdout + done.stderr).splitlines()
     assert "ComprehensiveSR" in said
