@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -49,7 +50,7 @@ def add_weighted(answer, rows, y0, x0, z_weights, y_weights, x_weights, total): 
                 target[i] += values[i] * (weight * repeated[i])
 
 
-@compiled
+@partial(compiled, fused=True)
 def add_softmax_weighted(answer, rows, y0, x0, z_weights, y_weights, x_weights, total):  # type: ignore[no-untyped-def]
     """Add the softmax of a window's logits, weighted, to the sums; see :func:`add_weighted`."""
     depth, height, width, classes = answer.shape
@@ -132,26 +133,28 @@ def interpolate_argmax(total, rows, z, y, x, labels, probabilities):  # type: ig
     z0, z1, z_share = z
     y0, y1, y_share = y
     x0, x1, x_share = x
-    source, beside = np.empty(size, np.float32), np.empty(size, np.float32)
-    line = np.empty((columns, classes), np.float32)
+    first_row, second_row = np.empty(size, np.float32), np.empty(size, np.float32)
+    apart = np.empty((columns, classes), np.float32)
+    straight = not x_share.any() and x0[-1] - x0[0] + 1 == columns  # no column lies between two
     best, winner = np.empty(columns, np.float32), np.empty(columns, np.uint8)
     lost = 0
     for i in range(labels.shape[0]):
         low, high, share = total[rows[z0[i]]], total[rows[z1[i]]], z_share[i]
         for j in range(labels.shape[1]):
-            _between(low[y0[j]].reshape(size), high[y0[j]].reshape(size), share, source)
+            source = low[y0[j]].reshape(size)
+            if share > 0:
+                source = _between(source, high[y0[j]].reshape(size), share, first_row)
             if y_share[j] > 0:
-                _between(low[y1[j]].reshape(size), high[y1[j]].reshape(size), share, beside)
-                _between(source, beside, y_share[j], source)
+                beside = low[y1[j]].reshape(size)
+                if share > 0:
+                    beside = _between(beside, high[y1[j]].reshape(size), share, second_row)
+                source = _between(source, beside, y_share[j], first_row)
             across = source.reshape(width, classes)
-            for k in range(columns):
+            line = across[x0[0] : x0[0] + columns] if straight else apart
+            for k in range(0 if straight else columns):
                 first, second, part = across[x0[k]], across[x1[k]], x_share[k]
-                if part > 0:
-                    for c in range(classes):
-                        line[k, c] = first[c] + (second[c] - first[c]) * part
-                else:
-                    for c in range(classes):
-                        line[k, c] = first[c]
+                for c in range(classes):
+                    line[k, c] = first[c] + (second[c] - first[c]) * part
             best[:] = _f32(-1)
             winner[:] = 0
             for c in range(classes):
@@ -169,12 +172,9 @@ def interpolate_argmax(total, rows, z, y, x, labels, probabilities):  # type: ig
 
 @compiled
 def _between(low, high, share, result):  # type: ignore[no-untyped-def]
-    if share > 0:
-        for i in range(result.size):
-            result[i] = low[i] + (high[i] - low[i]) * share
-    else:
-        for i in range(result.size):
-            result[i] = low[i]
+    for i in range(result.size):
+        result[i] = low[i] + (high[i] - low[i]) * share
+    return result
 
 
 @compiled
