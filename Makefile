@@ -30,6 +30,7 @@ conformance: $(READY) ## the long proofs, and the table of every network's promi
 bench: $(READY) ## speed against named peers, where they are installed
 	$(BIN)/python benchmarks/metrics.py
 	$(BIN)/python benchmarks/network.py
+	$(BIN)/python benchmarks/sliding.py
 	$(BIN)/python benchmarks/patches.py
 	$(BIN)/python benchmarks/dicom.py
 	$(BIN)/python benchmarks/serving.py
