@@ -14,21 +14,25 @@ intensities, also the volume after them:
   grid one by one, reduced to labels and forgotten;
 * what the next slab still touches is carried over to it, and so is the last final slice, so
   that interpolation along z has no seam.
+
+A slab of many classes on large planes is larger than any memory: 128 x 512 x 512 x 105 classes are
+14 GB. Where it would exceed ``MAX_SLAB_BYTES`` the volume is cut into tiles along y and x, each
+done by itself. Windows that reach over a cut are asked for each of its tiles, so labels are the
+same, bit for bit. No tile is cut narrower than half a window, so that with the windows it shares
+with its neighbours even the narrowest may be nearly three windows wide.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from typing import NamedTuple
 
 import tensorflow as tf
 
-from tfseg.inference.windows import window_profile
 from tfseg.plan import Plan
 from tfseg.preprocess.resample import ANISOTROPIC
+from tfseg_export.axes_graph import Axis, whole_axis
 from tfseg_export.normalise_graph import normaliser
-from tfseg_export.resample_graph import Taps, cubic_taps, interpolate, linear_taps
+from tfseg_export.resample_graph import cubic_taps, interpolate, linear_taps
 from tfseg_export.steps_graph import after_steps
 
 # As in tfseg.preprocess.resample: spacings that differ by less are the same.
@@ -38,27 +42,11 @@ _SAME_SPACING = 1e-3
 # wrong spacing asks for it: 10 m voxels, say, where millimetres were meant.
 MAX_WORKING_VOXELS = 2**31 - 1
 
+# Probabilities that are added up at a time. A plan of 128^3 voxels and 32 classes keeps below it
+# on planes of 512 x 512.
+MAX_SLAB_BYTES = 2**32
+
 Network = Callable[[tf.Tensor], tf.Tensor]
-
-
-class _Windows(NamedTuple):
-    """The windows along one axis of the padded working grid."""
-
-    size: int
-    starts: tf.Tensor  # (count,) int32
-    weights: tf.Tensor  # (count, size) float32; those that cover a voxel add up to 1
-    padded: tf.Tensor  # () int32: axis length, never below ``size``
-    before: tf.Tensor  # () int32: padding in front
-
-
-class _Axis(NamedTuple):
-    """One axis: source to working grid, the windows on it, and back."""
-
-    source: tf.Tensor  # () int32 length
-    working: tf.Tensor  # () int32 length
-    forth: Taps
-    windows: _Windows
-    back: Taps
 
 
 class SegmentGraph(tf.Module):
@@ -76,19 +64,23 @@ class SegmentGraph(tf.Module):
             infinite voxels, a spacing that is not positive or asks for a huge working grid.
     """
 
-    def __init__(self, network: Network, plan: Plan) -> None:
+    def __init__(
+        self, network: Network, plan: Plan, *, max_slab_bytes: int = MAX_SLAB_BYTES
+    ) -> None:
         """Trace nothing yet.
 
         Args:
             network: float32 window (1, [pz,] py, px, c) -> class probabilities
                 (1, [pz,] py, px, k).
             plan: what was used in training.
+            max_slab_bytes: a volume whose slab of probabilities is larger is cut into tiles.
         """
         super().__init__(name="segment")
         self._plan = plan
         # A 2D network sees one slice at a time: a window of one voxel along z.
         self._window = (1, *plan.patch_size) if plan.dims == 2 else plan.patch_size
         self._network = network
+        self._max_slab_bytes = max_slab_bytes
         self.segment = tf.function(
             self._segment,
             input_signature=[
@@ -103,6 +95,45 @@ class SegmentGraph(tf.Module):
         axes = self._axes(tf.shape(volume)[:3], spacing_mm)
         volume = after_steps(self._plan, volume)
         normalise = normaliser(self._plan, volume)
+        z, y, x = axes
+        rows, columns = self._tiles(y, x)
+
+        def tile(number: tf.Tensor, tiles: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
+            parts = y.part(number // columns, rows), x.part(number % columns, columns)
+            return number + 1, tiles.write(number, self._tile(volume, (z, *parts), normalise))
+
+        count = rows * columns
+        _, tiles = tf.while_loop(
+            lambda number, _: number < count,
+            tile,
+            (
+                tf.constant(0),
+                tf.TensorArray(
+                    tf.uint8, size=count, element_shape=(None, None, None), infer_shape=False
+                ),
+            ),
+            parallel_iterations=1,
+        )
+        return {"labels": _joined(tiles, rows, columns)}
+
+    def _tiles(self, y: Axis, x: Axis) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return into how many rows and columns of tiles the volume is cut, () int32 each."""
+        voxel_bytes = 4.0 * self._window[0] * self._plan.num_classes
+        most_y, most_x = y.most_parts(), x.most_parts()
+
+        def too_big(count: tf.Tensor) -> tf.Tensor:
+            sides = y.widest(tf.minimum(count, most_y)), x.widest(tf.minimum(count, most_x))
+            area = tf.cast(sides[0], tf.float64) * tf.cast(sides[1], tf.float64)
+            small = count < tf.maximum(most_y, most_x)
+            return tf.logical_and(small, area * voxel_bytes > self._max_slab_bytes)
+
+        (count,) = tf.while_loop(too_big, lambda count: (count + 1,), (tf.constant(1),))
+        return tf.minimum(count, most_y), tf.minimum(count, most_x)
+
+    def _tile(
+        self, volume: tf.Tensor, axes: tuple[Axis, Axis, Axis], normalise: Network
+    ) -> tf.Tensor:
+        """Return the labels of a part of the volume, uint8 (z, y, x) of the axes' sources."""
         z, y, x = axes
         classes = self._plan.num_classes
         count = tf.size(z.windows.starts)
@@ -129,8 +160,8 @@ class SegmentGraph(tf.Module):
             first = begin + z.windows.before - start
             chunk = blended[
                 first : first + end - begin,
-                y.windows.before : y.windows.before + y.working,
-                x.windows.before : x.windows.before + x.working,
+                y.kept[0] : y.kept[0] + y.kept[1],
+                x.kept[0] : x.kept[0] + x.kept[1],
             ]
             chunk = tf.concat([last, chunk], 0)  # (kept + end - begin, ny, nx, k)
             # Source slices whose upper neighbour is final can be written now.
@@ -144,7 +175,7 @@ class SegmentGraph(tf.Module):
             (
                 tf.constant(0),
                 tf.zeros((0, y.windows.padded, x.windows.padded, classes)),
-                tf.zeros((0, y.working, x.working, classes)),
+                tf.zeros((0, y.kept[1], x.kept[1], classes)),
                 tf.constant(0),
                 labels,
             ),
@@ -157,7 +188,7 @@ class SegmentGraph(tf.Module):
             ),
             parallel_iterations=1,
         )
-        return {"labels": labels.stack()}
+        return labels.stack()
 
     def _checked(self, volume: tf.Tensor, spacing_mm: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         channels = len(self._plan.channels)
@@ -196,7 +227,7 @@ class SegmentGraph(tf.Module):
             spacing_mm = tf.ensure_shape(tf.identity(spacing_mm), (3,))
         return volume, spacing_mm
 
-    def _axes(self, source: tf.Tensor, spacing_mm: tf.Tensor) -> tuple[_Axis, _Axis, _Axis]:
+    def _axes(self, source: tf.Tensor, spacing_mm: tf.Tensor) -> tuple[Axis, Axis, Axis]:
         working = self._working_sizes(source, spacing_mm)
         too_coarse = spacing_mm > ANISOTROPIC * tf.reduce_min(spacing_mm)
         axes = []
@@ -206,15 +237,7 @@ class SegmentGraph(tf.Module):
                 forth = cubic_taps(n_source, n_working, too_coarse[axis])
             else:
                 forth = linear_taps(n_source, n_working)
-            axes.append(
-                _Axis(
-                    source=n_source,
-                    working=n_working,
-                    forth=forth,
-                    windows=_windows(n_working, size, self._plan.overlap),
-                    back=linear_taps(n_working, n_source),
-                )
-            )
+            axes.append(whole_axis(n_source, n_working, forth, size, self._plan.overlap))
         return axes[0], axes[1], axes[2]
 
     def _working_sizes(self, source: tf.Tensor, spacing_mm: tf.Tensor) -> tf.Tensor:
@@ -243,7 +266,7 @@ class SegmentGraph(tf.Module):
     def _working_slab(
         self,
         volume: tf.Tensor,
-        axes: tuple[_Axis, _Axis, _Axis],
+        axes: tuple[Axis, Axis, Axis],
         normalise: Network,
         index: tf.Tensor,
     ) -> tf.Tensor:
@@ -253,7 +276,13 @@ class SegmentGraph(tf.Module):
         start = z.windows.starts[index] - z.windows.before
         begin, end = tf.maximum(start, 0), tf.minimum(start + size, z.working)
         taps, lowest, highest = z.forth.part(begin, end)
-        part = normalise(volume[lowest : highest + 1])
+        part = normalise(
+            volume[
+                lowest : highest + 1,
+                y.read[0] : y.read[1] + 1,
+                x.read[0] : x.read[1] + 1,
+            ]
+        )
         for axis, along in enumerate((taps, y.forth, x.forth)):
             part = interpolate(part, along, axis)
         margins = [
@@ -266,7 +295,7 @@ class SegmentGraph(tf.Module):
     def _blend(
         self,
         image: tf.Tensor,
-        axes: tuple[_Axis, _Axis, _Axis],
+        axes: tuple[Axis, Axis, Axis],
         index: tf.Tensor,
         carry: tf.Tensor,
     ) -> tf.Tensor:
@@ -313,31 +342,38 @@ class SegmentGraph(tf.Module):
         return total
 
 
-def _windows(length: tf.Tensor, size: int, overlap: float) -> _Windows:
-    """Return windows of ``size`` voxels that cover an axis of ``length`` voxels evenly."""
-    padded = tf.maximum(length, size)
-    step = max(1, math.floor(size * (1 - overlap)))
-    gaps = -(-(padded - size) // step)  # rounds up
-    spread = tf.cast(padded - size, tf.float64) / tf.cast(tf.maximum(gaps, 1), tf.float64)
-    starts = tf.cast(tf.round(tf.cast(tf.range(gaps + 1), tf.float64) * spread), tf.int32)
-    bell = tf.constant(window_profile(size), tf.float64)  # (size,)
-    voxels = starts[:, tf.newaxis] + tf.range(size)  # (count, size)
-    bells = tf.broadcast_to(bell, tf.shape(voxels))
-    sums = tf.math.unsorted_segment_sum(bells, voxels, padded)  # (padded,)
-    return _Windows(
-        size=size,
-        starts=starts,
-        weights=tf.cast(bell / tf.gather(sums, voxels), tf.float32),
-        padded=padded,
-        before=(padded - length) // 2,
+def _joined(tiles: tf.TensorArray, rows: tf.Tensor, columns: tf.Tensor) -> tf.Tensor:
+    """Return the labels (z, y, x) of all tiles, which lie row by row."""
+    shape = tf.TensorShape((None, None, None))
+
+    def strip(row: tf.Tensor) -> tf.Tensor:
+        _, joined = tf.while_loop(
+            lambda column, _: column < columns,
+            lambda column, so_far: (
+                column + 1,
+                tf.concat([so_far, tiles.read(row * columns + column)], 2),
+            ),
+            (tf.constant(1), tiles.read(row * columns)),
+            shape_invariants=(tf.TensorShape(()), shape),
+            parallel_iterations=1,
+        )
+        return joined
+
+    _, labels = tf.while_loop(
+        lambda row, _: row < rows,
+        lambda row, so_far: (row + 1, tf.concat([so_far, strip(row)], 1)),
+        (tf.constant(1), strip(tf.constant(0))),
+        shape_invariants=(tf.TensorShape(()), shape),
+        parallel_iterations=1,
     )
+    return labels
 
 
 def _write_labels(
     labels: tf.TensorArray,
     chunk: tf.Tensor,
     first: tf.Tensor,
-    axes: tuple[_Axis, _Axis, _Axis],
+    axes: tuple[Axis, Axis, Axis],
     begin: tf.Tensor,
     end: tf.Tensor,
 ) -> tf.TensorArray:

@@ -17,7 +17,7 @@ from tfseg.inference.sliding import segment_array
 from tfseg.plan import Plan
 from tfseg.preprocess import prepare
 from tfseg.volume import Volume
-from tfseg_export.segment_graph import SegmentGraph
+from tfseg_export.segment_graph import MAX_SLAB_BYTES, SegmentGraph
 
 CLIP = {"kind": "clip_zscore", "low": -100.0, "high": 100.0, "mean": 10.0, "std": 50.0}
 ZSCORE = {"kind": "zscore"}
@@ -174,6 +174,20 @@ def test_labels_equal_the_plain_pipeline(case: str) -> None:
     _assert_same_labels(ours, expected)
 
 
+@pytest.mark.parametrize(
+    "case", ["one slice, anisotropic", "own spacing", "2D resampled, zscore over all slices"]
+)
+def test_tiles_change_no_label(case: str) -> None:
+    patch, spacing, rules, shape, spacing_mm = CASES[case]
+    plan = make_plan(patch, spacing, rules)
+    network = make_network(plan)
+    volume = np.random.default_rng(1).normal(5, 60, (*shape, len(rules))).astype(np.float32)
+    inputs = tf.constant(volume), tf.constant(spacing_mm, tf.float32)
+    whole = SegmentGraph(network, plan).segment(*inputs)["labels"]
+    tiled = SegmentGraph(network, plan, max_slab_bytes=0).segment(*inputs)["labels"]
+    np.testing.assert_array_equal(tiled, whole)
+
+
 @pytest.mark.parametrize("overlap", [0.0, 0.7])
 def test_any_overlap_and_size_of_one_graph(overlap: float) -> None:
     plan = make_plan((4, 6, 6), (1.0, 1.0, 1.0), overlap=overlap)
@@ -263,6 +277,39 @@ def test_memory_is_bounded_by_a_slab() -> None:
     before = _peak_mb()
     graph.segment(volume, spacing_mm)
     assert _peak_mb() - before < 40
+
+
+@pytest.mark.parametrize(
+    ("patch", "classes", "plane", "limit", "tiles"),
+    [
+        ((128, 128, 128), 32, (512, 512), MAX_SLAB_BYTES, (1, 1)),
+        ((128, 128, 128), 105, (512, 512), MAX_SLAB_BYTES, (4, 4)),
+        ((128, 128, 128), 105, (300, 1100), MAX_SLAB_BYTES, None),
+        ((128, 128, 128), 105, (2048, 2048), MAX_SLAB_BYTES, None),
+        ((64, 160, 96), 200, (700, 900), MAX_SLAB_BYTES, None),
+        ((8, 8), 5, (100, 90), 4 * 5 * 30 * 30, None),
+        ((4, 16, 8), 2, (15, 7), 1, (1, 1)),  # never narrower than half a window
+        ((4, 16, 8), 2, (400, 90), 1, (50, 22)),
+    ],
+)
+def test_no_tile_is_larger_than_the_limit(patch, classes, plane, limit, tiles) -> None:
+    plan = make_plan(patch, None).model_copy(
+        update={"labels": tuple(str(label) for label in range(classes))}
+    )
+    graph = SegmentGraph(lambda image: image, plan, max_slab_bytes=limit)
+    _, y, x = graph._axes(tf.constant([5, *plane]), tf.ones(3))
+    counts = [int(one) for one in graph._tiles(y, x)]
+    assert tiles is None or tuple(counts) == tiles
+    depth = patch[0] if len(patch) == 3 else 1
+    widest = []
+    for axis, count, size in zip((y, x), counts, patch[-2:], strict=True):
+        parts = [axis.part(tf.constant(number), tf.constant(count)) for number in range(count)]
+        assert sum(int(part.source) for part in parts) == int(axis.source)
+        widest.append(max(int(part.windows.padded) for part in parts))
+        assert widest[-1] == int(axis.widest(tf.constant(count)))
+        assert limit > 1 or widest[-1] < 3 * size
+    if limit > 1:
+        assert 4 * depth * widest[0] * widest[1] * classes <= limit
 
 
 def _peak_mb() -> float:
