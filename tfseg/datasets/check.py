@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from tfseg.datasets.base import Case, Dataset
+from tfseg.datasets.twice import twice
 from tfseg.errors import DataError
 from tfseg.geometry import farthest_apart, orientation_code
 from tfseg.io import read_volume, volume_suffix, write_volume
@@ -51,6 +52,7 @@ class _Facts:
     label_voxels: list[list[int]] = field(default_factory=list)
     label_ml: list[list[float]] = field(default_factory=list)
     empty: list[str] = field(default_factory=list)
+    drawn: dict[bytes, list[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ def check_dataset(dataset: Dataset, progress: Progress = iter, *, fix: bool = Fa
     problems: list[Problem] = []
     fixed: list[str] = []
     facts = _Facts()
-    seen: dict[bytes, str] = {}
+    seen: dict[bytes, Case] = {}
     for case in progress(dataset.cases):
         for kind, found in _check_case(dataset, case, facts, seen):
             if fix and kind == "rounding":
@@ -125,7 +127,7 @@ def _rounded(case: Case, image: Volume) -> list[tuple[Path, float]]:
 
 
 def _check_case(
-    dataset: Dataset, case: Case, facts: _Facts, seen: dict[bytes, str]
+    dataset: Dataset, case: Case, facts: _Facts, seen: dict[bytes, Case]
 ) -> list[tuple[str, str]]:
     """Return (kind, message) of each problem of a case."""
     found = [
@@ -173,14 +175,22 @@ def _check_case(
             )
             found.append(("constant", message))
         digest = _content(image)
-        first = seen.setdefault(digest, case.id)
-        if first != case.id:
-            message = f"case {case.id}: its voxels are those of case {first}. Remove one of them."
+        first = seen.setdefault(digest, case)
+        if first is not case:
+            parts = (
+                "" if first.split == case.split else ", which is in the other part (test, train)"
+            )
+            message = (
+                f"case {case.id}: its voxels are those of case {first.id}{parts}. Remove one of "
+                "them."
+            )
             found.append(("duplicate", message))
     if label is not None:
         _note_label(label, len(dataset.labels), facts)
         if not dataset.foreground(label).any():
             facts.empty.append(case.id)
+        elif not any(kind == "duplicate" for kind, _ in found):
+            facts.drawn.setdefault(_content(label), []).append(case.id)
     if image is not None and label is not None:
         try:
             dataset.check_grid(case, image, label)
@@ -267,6 +277,8 @@ def _summary(dataset: Dataset, facts: _Facts) -> dict[str, Any]:
             *dataset.remarks,
             *_empty_remarks(facts),
             *_orientation_remarks(facts.orientations),
+            *twice(dataset.cases),
+            *_label_remarks(facts),
             *_stray_remarks(dataset),
         ],
     }
@@ -279,6 +291,16 @@ def _empty_remarks(facts: _Facts) -> list[str]:
     return [
         f"{len(facts.empty)} of {len(facts.label_voxels)} label maps have no foreground and count "
         f"as cases without a finding: {_few(facts.empty)}."
+    ]
+
+
+def _label_remarks(facts: _Facts) -> list[str]:
+    """Return a line for each label map that is drawn alike in several cases."""
+    return [
+        f"{_few(cases)} have the same label map, voxel for voxel, and different images. Give each "
+        "case its own."
+        for cases in facts.drawn.values()
+        if len(cases) > 1
     ]
 
 

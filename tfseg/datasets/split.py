@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -18,7 +18,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tfseg.datasets.base import Case, Dataset
-from tfseg.errors import DataError
+from tfseg.errors import DataError, some
 from tfseg.files import read_json, sha256, write_json
 from tfseg.io import read_volume
 from tfseg.plan import first_problem
@@ -187,14 +187,47 @@ class Split(BaseModel):
             }
         )
 
-    def doubles(self) -> list[str]:
-        """Return a sentence for each held-out case whose image is trained on under another id."""
+    def doubles(self, test: Iterable[Case] = ()) -> list[str]:
+        """Return a sentence for each thing that is trained on and also held out, or a test case.
+
+        That is an image under two ids, and a patient whose cases are in both parts.
+
+        Args:
+            test: the publisher's test cases; their images are read.
+        """
         trained = {one.image: one.id for one in self.training if one.image}
-        return [
-            f"{one.id} is held out, and {trained[one.image]}, which is trained on, has the same "
+        others = [(one, "held out") for one in self.held_out]
+        others += [(record(case), "a test case") for case in test]
+        said = [
+            f"{one.id} is {what}, and {trained[one.image]}, which is trained on, has the same "
             "image: what the network says of it is no proof. Remove one of the two."
-            for one in self.held_out
+            for one, what in others
             if one.image in trained and one.id
+        ]
+        patients = {one.group for one in self.training if one.group}
+        both = sorted({one.group for one in self.held_out} & patients)
+        if both:
+            said.append(
+                f"cases of one patient are trained on and held out ({some(both)}): what the "
+                "network says of them is no proof. Choose another fold, or fold=all."
+            )
+        return said
+
+    def shared_labels(self, drawn: Container[str]) -> list[str]:
+        """Return a sentence for each label that two cases have, though their images differ.
+
+        Args:
+            drawn: ids of the cases whose label has any foreground: empty ones are all alike.
+        """
+        found: dict[str, dict[str, str]] = {}
+        for one in (*self.training, *self.held_out):
+            if one.label and one.id in drawn:
+                found.setdefault(one.label, {}).setdefault(one.image, one.id)
+        return [
+            f"{some(list(ids.values()))} have the same label, and different images. Give each "
+            "case its own."
+            for ids in found.values()
+            if len(ids) > 1
         ]
 
     def find(

@@ -19,8 +19,9 @@ import tensorflow as tf
 from tfseg import __version__
 from tfseg.artifact import Manifest
 from tfseg.config import TrainConfig
-from tfseg.datasets import open_dataset
+from tfseg.datasets import Dataset, open_dataset
 from tfseg.datasets.split import Split
+from tfseg.datasets.twice import twice
 from tfseg.errors import ConfigError, DataError, TfsegError
 from tfseg.files import read_json, sha256, write_json
 from tfseg.fingerprint import ImageFingerprint
@@ -201,8 +202,6 @@ def _gather(
         )
     dataset = open_dataset(config.data)
     training, held_out = cases_of(setup.split, dataset, folder, resume=resume, progress=progress)
-    for remark in () if resume else setup.split.doubles():
-        progress.note(remark)
     prepared = prepare_cases(
         dataset,
         (*training, *held_out),
@@ -210,6 +209,8 @@ def _gather(
         cache,
         lambda cases: progress.track(cases, "Preparing volumes"),
     )
+    if not resume:
+        _say_twice(setup.split, dataset, {case.id for case in prepared if case.places}, progress)
     learned: Sequence[PreparedCase] = prepared[: len(training)]
     others = prepared[len(training) :]
     if not any(case.places for case in learned):
@@ -218,6 +219,14 @@ def _gather(
     task = Task(config, network, plan, ignores=dataset.ignored is not None)
     task, learned = scheme.prepare(task, learned, progress)
     return task, Cases(learned, len(others), _watched(others, task, progress))
+
+
+def _say_twice(split: Split, dataset: Dataset, drawn: set[str], progress: Progress) -> None:
+    """Say what is there twice and should be once, such as an image in both parts."""
+    test = [case for case in dataset.cases if case.split == "test"]
+    alike = split.doubles(progress.track(test, "Comparing test cases"))
+    for remark in (*alike, *split.shared_labels(drawn), *twice(dataset.cases)):
+        progress.note(remark)
 
 
 def _watched(

@@ -76,6 +76,21 @@ def test_each_kind_of_problem(
     assert "\n" not in problems[0].message
 
 
+def test_one_label_of_two_images_is_said(make_msd: Make) -> None:
+    root = make_msd()
+    label = np.zeros((4, 5, 6), np.uint8)
+    label[1, 2, 3] = 1
+    for name in ("a", "b"):
+        write_volume(Volume.from_geometry(label), root / f"labelsTr/{name}.nii.gz")
+    random = np.random.default_rng(0)
+    for name in ("a", "b"):
+        image = random.random((4, 5, 6)).astype(np.float32)
+        write_volume(Volume.from_geometry(image), root / f"imagesTr/{name}.nii.gz")
+    report = check_dataset(open_dataset(root))
+    assert report.problems == ()
+    assert any("a, b have the same label map" in one for one in report.summary["remarks"])
+
+
 def test_the_same_image_under_two_names(make_msd: Make) -> None:
     root = make_msd()
     for folder in ("imagesTr", "labelsTr"):

@@ -97,6 +97,24 @@ def test_copies_are_said(data):
     assert found.remarks == ("a_copy is the run's c3 under another name", *split.doubles())
 
 
+def test_patients_test_cases_and_labels_of_both_parts_are_said(data):
+    cases = [replace(case, group="pq"[n % 2]) for n, case in enumerate(open_dataset(data).cases)]
+    split = Split.of(cases[:3], cases[3:5])
+    assert split.doubles([cases[5]]) == [
+        "cases of one patient are trained on and held out (p, q): what the network says of them is "
+        "no proof. Choose another fold, or fold=all."
+    ]
+    copy = replace(cases[0], id="t", split="test")
+    assert (
+        "t is a test case, and c0, which is trained on, has the same image"
+        in (split.doubles([copy])[0])
+    )
+    assert split.shared_labels({"c0", "c4"}) == [
+        "c0, c4 have the same label, and different images. Give each case its own."
+    ]
+    assert split.shared_labels({"c0"}) == []
+
+
 def test_what_the_first_weights_were_trained_on_is_held_out_no_more(data):
     first = split_of(data)
     first.save(data)
