@@ -73,10 +73,10 @@ class Manifest(BaseModel):
         versions: package name to version: tfseg, tensorflow, keras, and the exporter's own.
         format: what it stands beside: ``run``, ``savedmodel``, ``onnx``, ``tensorrt``, ...
         run_id: of the training, drawn when it began and kept ever after; it tells apart runs of
-            one network and exports of one name. Empty in documents of older releases.
+            one network and exports of one name.
         model: registry name; ``config`` holds the builder's arguments.
         plan: preprocessing and tiling.
-        fingerprint: of the training images; ``None`` in documents of older releases.
+        fingerprint: of the training images; ``None`` where none was taken.
         training: summary (number of cases, steps, seconds, seed, fold); no case names.
         metrics: mean Dice per class and the rest, on the held-out fold.
         files: relative path to SHA-256, for every other file of the artifact.

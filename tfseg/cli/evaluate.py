@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tfseg.cli.console import note, print_json, share_bar
-from tfseg.errors import ConfigError, DataError, TfsegError, some
+from tfseg.cli.console import heard, note, print_json, share_bar
+from tfseg.errors import ConfigError, DataError, TfsegError
 
 if TYPE_CHECKING:
     from tfseg.evaluation import Comparison, Evaluation, Measures, Metrics, Outcome
@@ -131,7 +131,12 @@ def evaluate(
     predict --save-probabilities` wrote beside label maps are measured by auc_roc and auc_pr.
     A run's own figures are renewed; in another folder nothing is replaced without --overwrite.
     """
-    from tfseg.cli.evaluation_tables import print_comparison, print_metrics
+    from tfseg.cli.evaluation_tables import (
+        note_gaps,
+        note_trained,
+        print_comparison,
+        print_metrics,
+    )
     from tfseg.evaluation import compare, open_evaluation
     from tfseg.layout import is_run
     from tfseg.parallel import cores
@@ -140,29 +145,30 @@ def evaluate(
     folder = output if output is not None else target if is_run(target) else None
     if folder is not None:
         _check_folder(folder, overwrite=overwrite or folder.resolve() == target.resolve())
-    evaluation = open_evaluation(
-        target,
-        data,
-        all_cases=all_cases,
-        anyway=anyway,
-        refine=(lambda predictor: predictor.refine(tta=tta, post=post)) if tta or post else None,
-    )
-    measures = _choose(evaluation, **rules)
+    refine = (lambda predictor: predictor.refine(tta=tta, post=post)) if tta or post else None
+    with heard() as said:
+        evaluation = open_evaluation(
+            target, data, all_cases=all_cases, anyway=anyway, refine=refine
+        )
+        measures = _choose(evaluation, **rules)
     other = None
     jobs = jobs or cores()
     if against is not None:
-        other = _other(target, against, evaluation, measures, jobs, all_cases, anyway)
-    outcome = _run(evaluation, measures, jobs)
+        with heard():
+            other = _other(target, against, evaluation, measures, jobs, all_cases, anyway)
+    with heard() as more:
+        outcome = _run(evaluation, measures, jobs)
     metrics = outcome.metrics()
+    note_gaps(metrics)
+    metrics = _with_said(metrics, [*said, *more])
     comparison = None
     if other is not None:
         names = (str(target), str(against))
         comparison = compare(metrics, other, names=names)
         for name, one in zip(names, (metrics, other), strict=True):
-            _note_trained(one, comparison, name)
+            note_trained(one, comparison, name)
     if folder is not None:
         _save(outcome, metrics, folder, _command(ctx), comparison)
-    _note_gaps(metrics)
     if as_json:
         document = metrics.model_dump(mode="json")
         if comparison is not None:
@@ -186,14 +192,16 @@ def _fail_if_cases_did(evaluations: list[Metrics]) -> None:
 
 def measure(run: Path, *, quiet: bool) -> Metrics:
     """Measure a run's held-out fold, keep figures and pictures in it, print them unless quiet."""
-    from tfseg.cli.evaluation_tables import print_metrics
+    from tfseg.cli.evaluation_tables import note_gaps, print_metrics
     from tfseg.evaluation import Measures, open_evaluation
     from tfseg.parallel import cores
 
-    outcome = _run(open_evaluation(run), Measures(), cores())
+    with heard() as said:
+        outcome = _run(open_evaluation(run), Measures(), cores())
     metrics = outcome.metrics()
+    note_gaps(metrics)
+    metrics = _with_said(metrics, said)
     _save(outcome, metrics, run, f"tfseg evaluate {shlex.quote(str(run))}")
-    _note_gaps(metrics)
     if not quiet:
         print_metrics(metrics)
     return metrics
@@ -269,6 +277,7 @@ def _other(
 
     What cannot be compared is refused before hours of prediction, not after.
     """
+    from tfseg.cli.evaluation_tables import note_gaps
     from tfseg.evaluation import Metrics, check_cases, check_rules, open_evaluation
 
     cases = [case.id for case in evaluation.cases]
@@ -283,7 +292,7 @@ def _other(
     other = open_evaluation(against, data, all_cases=all_cases, anyway=anyway)
     check_cases(cases, [case.id for case in other.cases], names=names)
     metrics = _run(other, measures, jobs).metrics()
-    _note_gaps(metrics, f"{against}: ")
+    note_gaps(metrics, f"{against}: ")
     return metrics
 
 
@@ -366,32 +375,6 @@ def _save_pictures(outcome: Outcome, folder: Path) -> list[tuple[str, bytes]]:
     return drawn
 
 
-def _note_trained(metrics: Metrics, comparison: Comparison, name: str) -> None:
-    """Say where a comparison is not fair: of cases that one of the two was trained on."""
-    left_out = {*comparison.only_this, *comparison.only_other}
-    trained = [
-        row.case
-        for row in metrics.per_case
-        if row.role == "trained on" and row.case not in left_out
-    ]
-    if metrics.empty and metrics.options.get("both_empty") == "perfect":
-        note(
-            f"{name}: {metrics.empty} cases have none of the classes; each counts 1 where nothing "
-            "is found. --both-empty nan leaves them out."
-        )
-    if trained:
-        note(f"{name} was trained on {len(trained)} of the cases compared: {some(trained)}")
-
-
-def _note_gaps(metrics: Metrics, whose: str = "") -> None:
-    for failure in metrics.failed:
-        note(f"{whose}failed: {failure.error}")
-    for what, names in (
-        ("no prediction for {} cases", metrics.missing),
-        ("no case for {} files", metrics.unmatched),
-        ("held-out cases that are not there ({})", metrics.held_out_missing),
-        ("new to the model, not measured without --all-cases ({})", metrics.new),
-        ("remarks ({})", metrics.remarks),
-    ):
-        if names:
-            note(f"{whose}{what.format(len(names))}: {some(names)}")
+def _with_said(metrics: Metrics, said: list[str]) -> Metrics:
+    """Return the document with what was said while the cases were read and predicted."""
+    return metrics.model_copy(update={"remarks": list(dict.fromkeys([*metrics.remarks, *said]))})

@@ -1,4 +1,4 @@
-"""The figures of ``tfseg evaluate`` as tables in a terminal."""
+"""The figures of ``tfseg evaluate`` as tables in a terminal, and what is to be known of them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tfseg.cli.console import print_table
+from tfseg.cli.console import note, print_table
 from tfseg.errors import some
 from tfseg.evaluation import VOLUMES
 from tfseg.report.columns import NOTHING, column, interval, number, p_value, signed, spread
@@ -178,3 +178,34 @@ def _difference(metric: str, difference: Difference) -> tuple[str, str, str, str
         mean += f" ({interval(difference.ci_low, difference.ci_high, digits)})"
     better = NOTHING if difference.better == "neither" else difference.better
     return mean, p_value(difference.p_value), str(difference.n), better
+
+
+def note_trained(metrics: Metrics, comparison: Comparison, name: str) -> None:
+    """Say where a comparison is not fair: of cases that one of the two was trained on."""
+    left_out = {*comparison.only_this, *comparison.only_other}
+    trained = [
+        row.case
+        for row in metrics.per_case
+        if row.role == "trained on" and row.case not in left_out
+    ]
+    if metrics.empty and metrics.options.get("both_empty") == "perfect":
+        note(
+            f"{name}: {metrics.empty} cases have none of the classes; each counts 1 where nothing "
+            "is found. --both-empty nan leaves them out."
+        )
+    if trained:
+        note(f"{name} was trained on {len(trained)} of the cases compared: {some(trained)}")
+
+
+def note_gaps(metrics: Metrics, whose: str = "") -> None:
+    for failure in metrics.failed:
+        note(f"{whose}failed: {failure.error}")
+    for what, names in (
+        ("no prediction for {} cases", metrics.missing),
+        ("no case for {} files", metrics.unmatched),
+        ("held-out cases that are not there ({})", metrics.held_out_missing),
+        ("new to the model, not measured without --all-cases ({})", metrics.new),
+        ("remarks ({})", metrics.remarks),
+    ):
+        if names:
+            note(f"{whose}{what.format(len(names))}: {some(names)}")

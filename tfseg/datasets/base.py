@@ -93,6 +93,7 @@ class Dataset:
         remarks: what the data set's own description gets wrong without making it unusable.
         ignored: the stored value of voxels that do not count, in training and in evaluation;
             ``None`` where there are none. They are :data:`IGNORED` in the labels.
+        stored: value in the label files -> class, where the files hold one map of such values.
         read_image, read_label, read_mask: load a case's file; labels come as uint8 0..k-1,
             masks as bool. Injected by the adapter because layouts encode them differently.
     """
@@ -110,6 +111,7 @@ class Dataset:
     folds: int = 5
     ignored: int | None = None
     remarks: tuple[str, ...] = ()
+    stored: Mapping[int, int] = field(default_factory=dict, repr=False)
 
     @property
     def labelled(self) -> tuple[Case, ...]:

@@ -112,6 +112,7 @@ def _with_maps(
         cases=cases,
         read_image=read_image,
         read_label=lambda case: read_values(case, classes),
+        stored=classes,
         remarks=remarks,
     )
 

@@ -73,6 +73,7 @@ def open_brats(root: Path) -> Dataset:
         cases=check_ids(root, cases),
         read_image=read_image,
         read_label=lambda case: read_values(case, values),
+        stored=values,
     )
 
 
@@ -250,6 +251,7 @@ def open_iseg(root: Path) -> Dataset:
         cases=check_ids(root, cases),
         read_image=read_image,
         read_label=lambda case: read_values(case, {0: 0, 10: 1, 150: 2, 250: 3}),
+        stored={0: 0, 10: 1, 150: 2, 250: 3},
     )
 
 

@@ -112,6 +112,7 @@ def _plain(root: Path, adapter: str, cases: tuple[Case, ...]) -> Dataset:
         cases=cases,
         read_image=_read,
         read_label=lambda case: read_values(case, classes, allow_2d=True, names=names),
+        stored=classes,
         read_mask=_read_mask,
         ignored=ignored_value(classes),
         remarks=(*remarks, *thin),

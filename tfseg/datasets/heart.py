@@ -133,6 +133,7 @@ def open_mmwhs(root: Path) -> Dataset:
         cases=check_ids(root, cases),
         read_image=read_image,
         read_label=lambda case: read_values(case, _MMWHS_VALUES),
+        stored=_MMWHS_VALUES,
     )
 
 
@@ -225,6 +226,7 @@ def open_lasc(root: Path) -> Dataset:
         cases=check_ids(root, cases),
         read_image=read_image,
         read_label=lambda case: read_values(case, {0: 0, 1: 1, 255: 1}),
+        stored={0: 0, 1: 1, 255: 1},
     )
 
 

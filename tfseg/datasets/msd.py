@@ -63,6 +63,7 @@ def open_msd(root: Path) -> Dataset:
         cases=tuple(cases),
         read_image=read_image,
         read_label=lambda case: read_values(case, classes),
+        stored=classes,
         ignored=ignored_value(classes),
         remarks=_remarks(document, len(training), len(test)),
     )

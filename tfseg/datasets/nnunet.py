@@ -66,6 +66,7 @@ def open_nnunet(root: Path) -> Dataset:
         cases=check_ids(root, cases),
         read_image=_read,
         read_label=lambda case: read_values(case, values, allow_2d=True),
+        stored=values,
         ignored=ignored_value(values),
         remarks=(*_remarks(document, sum(case.split == "train" for case in cases)), *thin),
     )

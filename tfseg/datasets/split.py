@@ -9,8 +9,7 @@ scan that lies at hand was learned from.
 from __future__ import annotations
 
 import hashlib
-import logging
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -24,8 +23,6 @@ from tfseg.io import read_volume
 from tfseg.plan import first_problem
 
 FILE_NAME = "split.json"
-
-_log = logging.getLogger(__name__)
 
 Role = Literal["held out", "trained on", "related", "changed", "new", "test"]
 
@@ -110,15 +107,18 @@ class Split(BaseModel):
         write_json(folder / FILE_NAME, self.model_dump(mode="json"))
 
     @classmethod
-    def load(cls, folder: Path) -> Self | None:
-        """Read ``split.json``; ``None`` where an older release left none.
+    def load(cls, folder: Path) -> Self:
+        """Read ``split.json`` of a run folder.
 
         Raises:
-            DataError: damaged.
+            DataError: missing or damaged.
         """
         path = folder / FILE_NAME
         if not path.is_file():
-            return None
+            raise DataError(
+                f"{folder} does not say which cases it was trained on: {FILE_NAME} is missing. "
+                "Restore it from a copy, or start a new run."
+            )
         try:
             return cls.model_validate(read_json(path, "the run's split"))
         except ValidationError as error:
@@ -155,7 +155,8 @@ class Split(BaseModel):
         if weights is None:
             return None
         path = Path(weights)
-        return cls.load(path if path.is_dir() else path.parent)
+        folder = path if path.is_dir() else path.parent
+        return cls.load(folder) if (folder / FILE_NAME).is_file() else None
 
     def after(self, donor: Split, *, same_fold: bool) -> Self:
         """Return the split of a run that begins with the weights of another.
@@ -345,34 +346,3 @@ def _content(path: Path) -> str:
 
 def _sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
-
-
-def recall(
-    dataset: Dataset, fold: int | None, seed: int, counts: Mapping[str, Any], model: Path
-) -> tuple[tuple[Case, ...], tuple[Case, ...]]:
-    """Work out (training, held-out) cases for a model of an older release, which names none.
-
-    Args:
-        dataset: that it was trained on.
-        fold, seed: of its training.
-        counts: its manifest's summary of the training.
-        model: for messages.
-
-    Raises:
-        DataError: the data set has not as many cases as it had.
-    """
-    training, held_out = dataset.split(fold, seed)
-    before = (counts.get("cases"), counts.get("held_out_cases"))
-    now = (len(training), len(held_out))
-    if None not in before and before != now:
-        raise DataError(
-            f"{model} does not say which cases were held out from its training, and they cannot be "
-            f"worked out: it had {before[0]} and {before[1]} cases, {dataset.root} now gives "
-            f"{now[0]} and {now[1]}. Use the data as they were, or --all-cases with data that it "
-            "was not trained on."
-        )
-    _log.warning(
-        "%s does not say which cases were held out; they are worked out from %s as it is now.",
-        model, dataset.root,
-    )  # fmt: skip
-    return training, held_out

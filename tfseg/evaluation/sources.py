@@ -19,9 +19,10 @@ from tfseg.artifact import FILE_NAME, find_manifest
 from tfseg.cli.console import track
 from tfseg.datasets import Case, Dataset, open_dataset
 from tfseg.datasets.reading import normalised
-from tfseg.datasets.split import Role, Split, recall
+from tfseg.datasets.split import Role, Split
 from tfseg.errors import ConfigError, DataError, some
 from tfseg.evaluation.runner import Evaluation
+from tfseg.evaluation.values import remark_of, table_for, to_classes
 from tfseg.files import read_json
 from tfseg.inference.postprocess import refuse_millimetres
 from tfseg.inference.prediction import Prediction
@@ -142,10 +143,11 @@ def _of_predictions(folder: Path, files: list[Path], data: Path | None) -> Evalu
     cases = tuple(case for case in labelled if case.id in found)
     splits = {case.split for case in cases}
     missing = tuple(c.id for c in labelled if c.split in splits and c.id not in found)
+    table = table_for(folder, found.values(), dataset)
     saved = {case: _probabilities_file(path) for case, path in found.items()}
 
     def predict(case: Case, with_probabilities: bool) -> Prediction:
-        labels = _read_prediction(found[case.id], case, dataset)
+        labels = _read_prediction(found[case.id], case, dataset, table)
         return Prediction(
             labels, _read_probabilities(saved[case.id]) if with_probabilities else None
         )
@@ -158,14 +160,16 @@ def _of_predictions(folder: Path, files: list[Path], data: Path | None) -> Evalu
         has_probabilities=any(path.is_file() for path in saved.values()),
         missing=missing,
         unmatched=tuple(unmatched),
+        remarks=(remark_of(table),) if table else (),
     )
 
 
-def _read_prediction(path: Path, case: Case, dataset: Dataset) -> Volume:
+def _read_prediction(path: Path, case: Case, dataset: Dataset, table: Mapping[int, int]) -> Volume:
     """Return a label map; structures in DICOM are matched by the labels' names."""
     if object_kind(path):
         return read_structures(path, dataset.read_image(case), dataset.labels[1:], case.image)
-    return read_volume(path, labels=True)
+    labels = read_volume(path, labels=True)
+    return to_classes(labels, table) if table else labels
 
 
 def _probabilities_file(label_map: Path) -> Path:
@@ -218,10 +222,8 @@ def _of_run(
         if found is not None:
             return found
     known = Split.load(run)
-    if known is None and trained.fold == "all" and not all_cases:
-        raise _none_held_out(run)
     predictor = _opened(run, refine)
-    chosen = _choose(dataset, known, trained, predictor.manifest.training, run, all_cases)
+    chosen = _choose(dataset, known, trained, run, all_cases)
     return _of_model(dataset, chosen, predictor, anyway)
 
 
@@ -240,7 +242,7 @@ def _of_artifact(
     training = predictor.manifest.training
     known = Split.of_digests(training.get("images"))
     trained = None if all_cases and known is None else _trained(training, artifact)
-    chosen = _choose(dataset, known, trained, training, artifact, all_cases)
+    chosen = _choose(dataset, known, trained, artifact, all_cases)
     return _of_model(dataset, chosen, predictor, anyway)
 
 
@@ -252,13 +254,6 @@ def _trained(document: object, source: Path) -> _Trained:
             f"{source} does not say which cases were held out from training "
             f"({first_problem(error)}). Use --all-cases with data the model was not trained on."
         ) from error
-
-
-def _none_held_out(model: Path) -> ConfigError:
-    return ConfigError(
-        f"{model} was trained on every case (fold all), so none is held out to measure it on. "
-        "Name other data with --data and --all-cases."
-    )
 
 
 @dataclass(frozen=True)
@@ -277,7 +272,6 @@ def _choose(
     dataset: Dataset,
     known: Split | None,
     trained: _Trained | None,
-    counts: Mapping[str, Any],
     model: Path,
     all_cases: bool,
 ) -> _Chosen:
@@ -291,10 +285,10 @@ def _choose(
     if known is None:
         if all_cases or trained is None:
             return _Chosen(tuple(labelled), "all labelled cases")
-        if trained.fold == "all":
-            raise _none_held_out(model)
-        _, held_out = recall(dataset, trained.fold, trained.seed, counts, model)
-        return _Chosen(held_out, _fold_words(trained))
+        raise DataError(
+            f"{model} does not say which cases were held out from its training. Use --all-cases "
+            "with data that it was not trained on."
+        )
     found = known.find(dataset, lambda cases: track(tuple(cases), "Recognising the cases"))
     held_out_ids, new = found.ids("held out"), found.ids("new", "related")
     if all_cases:
@@ -355,11 +349,9 @@ def _of_folds(
         place = fold_folder(run, fold)
         trained = _trained(read_json(place / CONFIG, "the run's configuration"), place)
         known = Split.load(place)
-        if known is None:
-            raise DataError(f"{place} does not say which cases it held out. Train it again.")
         found = known.find(dataset, lambda cases: track(tuple(cases), "Recognising the cases"))
         if found.ids("held out"):
-            parts[place] = _choose(dataset, known, trained, {}, place, all_cases=False)
+            parts[place] = _choose(dataset, known, trained, place, all_cases=False)
     if not parts:
         return None
     home = {case.id: place for place, chosen in parts.items() for case in chosen.cases}

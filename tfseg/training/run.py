@@ -73,11 +73,6 @@ class Setup:
         config = TrainConfig.parse(read_json(path, "the run's configuration"), str(path))
         known = _known(folder)
         split = Split.load(folder)
-        if split is None:
-            raise DataError(
-                f"{folder} does not say which cases it was trained on: split.json is missing. "
-                "Restore it from a copy, or start a new run."
-            )
         return cls(
             config,
             Plan.load(folder / "plan.json"),

@@ -10,6 +10,8 @@ import pytest
 from tests.backends import Answers
 from tfseg.artifact import Manifest
 from tfseg.cli.main import run
+from tfseg.datasets import open_dataset
+from tfseg.datasets.split import Split
 from tfseg.inference.predictor import Predictor
 from tfseg.io import write_volume
 from tfseg.plan import Channel, Plan, Scale
@@ -82,9 +84,10 @@ def trained(tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     """A run folder, opened with the threshold in place of its network."""
     folder = tmp_path / "run"
     folder.mkdir()
-    manifest = Manifest(
-        format="run", model="unet", plan=plan(), training={"fold": 1, "seed": 3, "mirrored": "x"}
-    )
+    split = Split.of(*open_dataset(data).split(1, 3))
+    split.save(folder)
+    training = {"fold": 1, "seed": 3, "mirrored": "x", "images": split.digests}
+    manifest = Manifest(format="run", model="unet", plan=plan(), training=training)
     manifest.save(folder, "manifest.json")
     config = {"data": str(data), "fold": 1, "seed": 3, "model": "unet"}
     (folder / "config.json").write_text(json.dumps(config))
@@ -202,7 +205,8 @@ def test_images_of_another_kind_are_refused(trained, data, capsys):
     arguments = ["evaluate", str(trained), "--data", str(data), "--all-cases"]
     assert run(arguments) == 2
     assert "it is MR, the training images are CT" in capsys.readouterr().err
-    assert run([*arguments, "--anyway"]) == 0
+    assert run([*arguments, "--anyway", "--json"]) == 0
+    assert "it is MR" in str(json.loads(capsys.readouterr().out)["remarks"])
 
 
 def test_one_failing_case_ends_with_1_after_the_others(data, predictions, tmp_path, capsys):
@@ -334,12 +338,10 @@ def test_bad_input_output_is_read_only(data, predictions, tmp_path, capsys):
         (None, ("configuration is missing", "config.json")),
         ("{", ("not valid JSON", "config.json")),
         ({"data": "DATA", "fold": "first"}, ("held out", "fold", "'first'")),
-        ({"data": "DATA", "fold": "all"}, ("trained on every case", "--all-cases")),
-        ({"data": "DATA", "fold": 9}, ("--fold must be 0 to 4", "got 9")),
         ({"data": "/gone/away", "fold": 0}, ("data set is gone", "/gone/away", "--data")),
         ({"fold": 0}, ("names no data set", "--data")),
     ],
-    ids=["missing", "damaged", "word", "all", "range", "moved", "unnamed"],
+    ids=["missing", "damaged", "word", "moved", "unnamed"],
 )
 def test_bad_input_run_configuration(config, parts, trained, data, capsys):
     path = trained / "config.json"
@@ -350,6 +352,13 @@ def test_bad_input_run_configuration(config, parts, trained, data, capsys):
     before = tree(trained)
     refused([str(trained)], capsys, *parts)
     assert tree(trained) == before
+
+
+def test_bad_input_nothing_was_held_out_or_it_is_not_known(trained, data, capsys):
+    Split.of(open_dataset(data).labelled, []).save(trained)
+    refused([str(trained)], capsys, "has no case that", "was not trained on: 5 trained on")
+    (trained / "split.json").unlink()
+    refused([str(trained)], capsys, "split.json is missing")
 
 
 def test_bad_input_labels_of_another_model(trained, capsys, monkeypatch):

@@ -202,4 +202,5 @@ def test_bad_input_damaged_split(tmp_path):
     (tmp_path / "split.json").write_text('{"training": [{"id": 3}], "held_out": []}')
     with pytest.raises(DataError, match=r"split\.json does not say which cases were held out"):
         Split.load(tmp_path)
-    assert Split.load(tmp_path / "elsewhere") is None
+    with pytest.raises(DataError, match=r"split\.json is missing"):
+        Split.load(tmp_path / "elsewhere")
