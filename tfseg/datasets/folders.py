@@ -15,6 +15,7 @@ from tfseg.datasets.inferred import LABELS_FILE, channel_names, label_table, ran
 from tfseg.datasets.reading import check_ids, normalised, present, read_values, stacked
 from tfseg.errors import DataError
 from tfseg.io import read_volume, volume_stem, volume_suffix
+from tfseg.io.suffixes import VOLUMES
 from tfseg.volume import Volume
 
 _IMAGES = ("images", "image", "imgs", "img", "imagesTr", "scans")
@@ -102,12 +103,18 @@ def _plain(root: Path, adapter: str, cases: tuple[Case, ...]) -> Dataset:
         raise DataError(f"{root}: of no case all files exist. Check the paths.")
     dims, thin = rank_of(cases)
     classes, names, remarks = label_table(root, cases)
+    modalities = channel_names(first, _read)
+    if len(modalities) > 1 and not first.channels and volume_suffix(first.image) in VOLUMES:
+        remarks += (
+            f"{first.image.name} has {len(modalities)} values a voxel (a further dimension), which "
+            "are taken as channels. If they are points in time, save each as a case of its own.",
+        )
     return Dataset(
         name=root.resolve().name,
         adapter=adapter,
         root=root,
         dims=dims,
-        modalities=channel_names(first, _read),
+        modalities=modalities,
         labels=names,
         cases=cases,
         read_image=_read,

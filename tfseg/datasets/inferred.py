@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 from collections.abc import Callable, Sequence
 from itertools import zip_longest
@@ -146,12 +147,18 @@ def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             heading = file.readline()
+            if "\0" in heading:  # UTF-16 without a mark: UTF-8 takes each of its bytes
+                raise UnicodeDecodeError("utf-8", b"\0", 0, 1, "NUL")
             file.seek(0)
             # Spreadsheets write what their country writes between the columns.
             between = max(",;\t", key=heading.count)
             reader = csv.reader(file, delimiter=between, skipinitialspace=True, strict=True)
             lines = [[cell.strip() for cell in line] for line in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path}: must be text in UTF-8; it is in {_encoding(path)}. Save it as CSV UTF-8."
+        ) from error
+    except (OSError, csv.Error) as error:
         raise DataError(f"{path}: cannot be read as CSV ({error}).") from error
     found = [name.casefold() for name in lines[0]] if lines else []
     twice = sorted({name for name in found if name and found.count(name) > 1})
@@ -174,6 +181,15 @@ def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
             f"{path}: needs the columns {', '.join(columns)}; got {', '.join(found) or 'none'}."
         )
     return rows
+
+
+def _encoding(path: Path) -> str:
+    """Return what a table that is no UTF-8 is written in, as far as its first bytes tell."""
+    with path.open("rb") as file:
+        start = file.read(64)
+    if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in start:
+        return "UTF-16"
+    return "an encoding of single bytes, such as Latin-1 or Windows-1252"
 
 
 def channel_names(case: Case, read: Callable[[Case], Volume]) -> tuple[str, ...]:

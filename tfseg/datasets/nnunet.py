@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import numpy as np
 from tfseg.datasets import examples
 from tfseg.datasets.base import Adapter, Case, Dataset, classes_of, ignored_value
 from tfseg.datasets.inferred import rank_of
-from tfseg.datasets.reading import check_ids, find, present, read_values, stacked
+from tfseg.datasets.reading import check_ids, find, normalised, present, read_values, stacked
 from tfseg.errors import DataError
 from tfseg.files import read_json, write_json
 from tfseg.io import is_picture, read_volume, volume_suffix
@@ -41,7 +42,7 @@ def open_nnunet(root: Path) -> Dataset:
 
     Raises:
         DataError: an entry of ``dataset.json`` that is missing or not valid; labels that are
-            regions; a case without all its channels.
+            regions; a label without image, or a channel more than are declared.
     """
     source = root / _FILE
     document = read_json(source, "the data set's description")
@@ -50,11 +51,15 @@ def open_nnunet(root: Path) -> Dataset:
     ending = document["file_ending"]
     if not isinstance(ending, str) or volume_suffix(f"x{ending}") != ending.lower():
         raise DataError(f"{source}: file_ending must be a readable format; got {ending!r}.")
-    cases = [
+    listed = document.get("dataset")
+    cases = [] if listed is None else _listed(root, listed, len(channels))
+    cases += [
         _case(root, name, len(channels), ending, split)
         for split, folder in (("train", "imagesTr"), ("test", "imagesTs"))
+        if listed is None or split == "test"
         for name in _names(root / folder, ending)
     ]
+    _refuse_surplus(root, {case.id for case in cases}, len(channels), ending, listed is not None)
     dims, thin = rank_of([case for case in cases if case.split == "train"])
     return Dataset(
         name=str(document.get("name") or re.sub(r"^Dataset\d+_", "", root.resolve().name)),
@@ -112,6 +117,58 @@ def _labels(document: dict[str, Any], source: Path) -> tuple[dict[int, int], tup
 def _names(folder: Path, ending: str) -> list[str]:
     first = f"_0000{ending}"
     return [path.name[: -len(first)] for path in find(folder, f"*{first}")]
+
+
+def _listed(root: Path, listed: object, channels: int) -> list[Case]:
+    """Return the training cases that ``dataset`` lists: id -> its images and its label."""
+    rule = f'{root / _FILE}: "dataset" needs {{"CASE": {{"images": [FILE, ...], "label": FILE}}}}'
+    if not isinstance(listed, dict):
+        raise DataError(f"{rule}; got {listed!r:.80}.")
+    cases = []
+    for name, entry in listed.items():
+        images, label = (
+            (entry.get("images"), entry.get("label")) if isinstance(entry, dict) else (None, None)
+        )
+        if not isinstance(images, list) or not all(type(one) is str for one in [*images, label]):
+            raise DataError(f"{rule}; got {entry!r:.80} of {name}.")
+        paths = [_inside(root, one) for one in images]
+        whole = len(paths) == 1 and is_picture(paths[0])
+        if len(paths) != channels and not whole:
+            raise DataError(
+                f"{root / _FILE}: channel_names declares {channels} channels; {name} has "
+                f"{len(paths)} images."
+            )
+        cases.append(Case(name, paths[0], _inside(root, str(label)), channels=tuple(paths[1:])))
+    return cases
+
+
+def _inside(root: Path, name: str) -> Path:
+    relative = Path(os.path.normpath(name))
+    if not name or relative.is_absolute() or relative.parts[:1] == ("..",):
+        raise DataError(
+            f"{root / _FILE}: the files of a case must be in the data set's folder, named from "
+            f"there; got {name!r:.80}."
+        )
+    return present(root / relative)
+
+
+def _refuse_surplus(root: Path, ids: set[str], channels: int, ending: str, listed: bool) -> None:
+    """Refuse labels without an image, and channels that are not declared."""
+    for path in () if listed else find(root / "labelsTr", f"*{ending}"):
+        name = normalised(path.name[: -len(ending)])
+        if name not in {normalised(one) for one in ids}:
+            raise DataError(
+                f"{path}: there is no image imagesTr/{name}_0000{ending} of this label. Restore "
+                "it, or remove the label."
+            )
+    for folder in ("imagesTs",) if listed else ("imagesTr", "imagesTs"):
+        for path in find(root / folder, f"*{ending}"):
+            matched = re.fullmatch(r"(.+)_(\d{4})", path.name[: -len(ending)], re.ASCII)
+            if matched and matched[1] in ids and int(matched[2]) >= channels:
+                raise DataError(
+                    f"{path}: channel_names declares {channels} channels, and this file is one "
+                    "more. Declare it, or remove it."
+                )
 
 
 def _case(root: Path, name: str, channels: int, ending: str, split: str) -> Case:

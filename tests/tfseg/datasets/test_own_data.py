@@ -317,3 +317,57 @@ def test_folds_of_a_table_are_whole(pairs: Path, folds: tuple[str, ...]) -> None
     assert [case.id for case in dataset.split(5)[1]] == ["c"]
     with pytest.raises(ConfigError, match="--fold 0 must hold out some cases"):
         dataset.split(0)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "named"),
+    [("utf-16", "UTF-16"), ("utf-16-le", "UTF-16"), ("latin-1", "Latin-1 or Windows-1252")],
+)
+def test_tables_in_another_encoding(pairs: Path, encoding: str, named: str) -> None:
+    (pairs / "labels.csv").write_bytes("value,name\n0,rest\n1,Gef\u00e4\u00df\n".encode(encoding))
+    with pytest.raises(DataError, match=f"must be text in UTF-8; it is in .*{named}"):
+        open_dataset(pairs)
+
+
+def test_a_fourth_dimension_taken_as_channels_is_said(tmp_path: Path) -> None:
+    save(tmp_path / "images/a.nii.gz", RNG.integers(0, 99, (*LABEL.shape, 5)).astype(np.int16))
+    save(tmp_path / "labels/a.nii.gz", LABEL)
+    assert "a.nii.gz has 5 values a voxel" in str(open_dataset(tmp_path).remarks)
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ("labelsTr/lost.nii.gz", "there is no image imagesTr/lost_0000.nii.gz of this label"),
+        ("imagesTr/a_0001.nii.gz", "declares 1 channels, and this file is one more"),
+    ],
+)
+def test_nnunet_files_of_no_case_are_refused(tmp_path: Path, more: str, said: str) -> None:
+    root = nnunet(tmp_path / "d", ".nii.gz", channel_names={"0": "CT"})
+    for name in ("imagesTr/a_0000.nii.gz", "labelsTr/a.nii.gz"):
+        save(root / name, LABEL)
+    assert [case.id for case in open_dataset(root).cases] == ["a"]
+    save(root / more, LABEL)
+    with pytest.raises(DataError, match=said):
+        open_dataset(root)
+
+
+def test_nnunet_cases_may_be_listed(tmp_path: Path) -> None:
+    entry = {"images": ["in/x_T1.nii.gz", "in/x_T2.nii.gz"], "label": "out/x.nii.gz"}
+    both = {"0": "T1", "1": "T2"}
+    root = nnunet(tmp_path / "d", ".nii.gz", channel_names=both, dataset={"x": entry})
+    for number, name in enumerate([*entry["images"], entry["label"]]):
+        save(root / str(name), np.roll(LABEL, number))
+    (case,) = open_dataset(root).cases
+    image, label = open_dataset(root).load(case)
+    assert case.id == "x"
+    assert np.array_equal(image.array[..., 1], np.roll(LABEL, 1))
+    assert np.array_equal(label.array, np.roll(LABEL, 2))
+    for wrong, rule in (
+        ({"images": ["in/x_T1.nii.gz"], "label": "out/x.nii.gz"}, "x has 1 images"),
+        ({**entry, "label": "../x.nii.gz"}, "must be in the data set's folder"),
+        ({"images": entry["images"]}, '"dataset" needs'),
+    ):
+        nnunet(root, ".nii.gz", channel_names=both, dataset={"x": wrong})
+        with pytest.raises(DataError, match=rule):
+            open_dataset(root)
