@@ -39,6 +39,7 @@ LAYERS = (
         "tfseg.parallel",
         "tfseg.layout",
         "tfseg.fingerprint",
+        "tfseg.workers",
         "tfseg.augmentation",
     ),
     ("tfseg.volume", "tfseg.plan", "tfseg.runs"),

@@ -65,8 +65,12 @@ def train(run: str | None, resume: bool, as_json: bool, **given: Any) -> None:
     from tfseg.files import remove_partials
     from tfseg.quiet import import_tensorflow
     from tfseg.runs import new_run, resumed_run
+    from tfseg.workers import read_workers
 
     began = time.monotonic()
+    if not read_workers().is_chief:
+        _follow(run, given, began, resume=resume)
+        return
     with ExitStack() as stack:
         if resume:
             folder = stack.enter_context(resumed_run(run))
@@ -87,6 +91,26 @@ def train(run: str | None, resume: bool, as_json: bool, **given: Any) -> None:
         print_json({"run": str(folder), "training": training, "metrics": metrics})
     else:
         click.echo(f"{folder}: trained {manifest.training['steps']} steps")
+
+
+def _follow(run: str | None, given: dict[str, Any], began: float, *, resume: bool) -> None:
+    """Train with the other processes of this training, whose chief writes what is written."""
+    from tfseg.errors import ConfigError
+    from tfseg.quiet import import_tensorflow
+    from tfseg.runs import ROOT, existing_run
+
+    import_tensorflow()
+    from tfseg.training.run import follow_run
+
+    if resume:
+        folder = existing_run(run)
+        setup = _resumed(folder, given)
+    else:
+        folder = Path(run) if run else ROOT / "new"  # only its surroundings count
+        if (folder / "config.json").exists():
+            raise ConfigError(f"{folder} holds a run already. Use --resume, or another --run.")
+        setup = _new_setup(given, run)
+    follow_run(setup, folder, resume=resume, began=began)
 
 
 def _train(
@@ -201,8 +225,15 @@ def _new_setup(given: dict[str, Any], run: str | None) -> Setup:
 
 def _with_folds(config: TrainConfig, text: str) -> TrainConfig:
     from tfseg.datasets import open_dataset
+    from tfseg.errors import ConfigError
     from tfseg.training.folds import check_folds, choose_folds
+    from tfseg.workers import read_workers
 
+    if read_workers().count > 1:
+        raise ConfigError(
+            "--folds trains one network after the other in one process. Where several train "
+            "together, give --fold N."
+        )
     check_folds(config)
     folds = choose_folds(text, open_dataset(config.data), config.seed)
     return config.model_copy(update={"folds": folds, "fold": "all"})

@@ -47,7 +47,12 @@ def labelled(sampler: PatchSampler) -> Stream:
 
 
 def batches(
-    streams: Mapping[str, Stream], *, first_step: int, last_step: int, workers: int = 2
+    streams: Mapping[str, Stream],
+    *,
+    first_step: int,
+    last_step: int,
+    workers: int = 2,
+    share: tuple[int, int] = (0, 1),
 ) -> Any:
     """Return a ``tf.data.Dataset`` of batches: stream -> name -> tensor (batch, ...).
 
@@ -58,9 +63,12 @@ def batches(
     Args:
         streams: by name.
         workers: samples of a stream made at the same time.
+        share: (i, n) gives the i-th of n equal parts of every batch alone, neighbouring samples:
+            what one of n machines learns from.
     """
     parts = {
-        name: _samples(stream, first_step, last_step, workers) for name, stream in streams.items()
+        name: _samples(stream, first_step, last_step, workers, share)
+        for name, stream in streams.items()
     }
     # All sizes are given, so there is nothing for tf.data to tune; and its tuner sleeps twice as
     # long each time, and often misses being woken when the iterator is deleted, which then waits
@@ -70,7 +78,9 @@ def batches(
     return tf.data.Dataset.zip(parts).prefetch(2).with_options(options)
 
 
-def _samples(stream: Stream, first_step: int, last_step: int, workers: int) -> Any:
+def _samples(
+    stream: Stream, first_step: int, last_step: int, workers: int, share: tuple[int, int]
+) -> Any:
     names = tuple(stream.signature)
     dtypes = [tf.as_dtype(dtype) for dtype, _ in stream.signature.values()]
 
@@ -85,7 +95,12 @@ def _samples(stream: Stream, first_step: int, last_step: int, workers: int) -> A
             tensor.set_shape(shape)
         return dict(zip(names, arrays, strict=True))
 
-    size = stream.batch_size
-    numbers = tf.data.Dataset.range(first_step * size, last_step * size)
+    index, count = share
+    size = stream.batch_size // count
+
+    def number(place: tf.Tensor) -> tf.Tensor:
+        return place // size * stream.batch_size + index * size + place % size
+
+    numbers = tf.data.Dataset.range(first_step * size, last_step * size).map(number)
     samples = numbers.map(load, num_parallel_calls=workers, deterministic=True)
     return samples.batch(size, drop_remainder=True)

@@ -1,9 +1,10 @@
 """The training loop: drives any scheme, and knows none by name.
 
-One loop serves one device, several GPUs and several logical CPUs: every replica takes its share
-of the batch, losses are divided by the global batch, gradients are summed. Which samples a step
-sees follows from the seed and the step's number alone, so a resumed run goes on as the
-uninterrupted one would have.
+One loop serves one device, several GPUs, several logical CPUs and several machines: every replica
+takes its share of the batch, losses are divided by the global batch, gradients are summed. Of
+several machines each makes its own share of the batch, the chief's clock counts, and the chief
+alone writes. Which samples a step sees follows from the seed and the step's number alone, so a
+resumed run goes on as the uninterrupted one would have.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from tfseg.schemes.base import Scheme
 from tfseg.training import checkpoint
 from tfseg.training.checkpoint import Counters
 from tfseg.training.hooks import Hook, Record
+from tfseg.workers import read_workers
 
 _CHECK_EVERY = 10  # steps between looks at the loss, at most: each look waits for the device
 _CHECK_AFTER_S = 1.0  # seconds after which a look is due however few the steps were
@@ -55,9 +57,12 @@ class Engine:
         self.reserve_s = 0.0  # of the time budget, for what follows the training
         self._began = time.monotonic() if began is None else began
         self._before_s = 0.0  # of earlier sessions
+        self._workers = read_workers()
+        self._agreed: tuple[float, float] | None = None  # the chief's clock and reserve
         self._streams = scheme.streams()
         self._learners = scheme.learners()
         self._step = self._traced()
+        self._of_chief = tf.function(self._said)
 
     @property
     def checkpoint(self) -> Path:
@@ -95,14 +100,44 @@ class Engine:
         """
         by_time = 0.0
         if self.config.time_budget_s is not None:
-            available = max(1e-9, self.config.time_budget_s - self.reserve_s)
-            by_time = self.elapsed_s() / available
+            elapsed_s, reserve_s = self._clock()
+            by_time = elapsed_s / max(1e-9, self.config.time_budget_s - reserve_s)
         return min(1.0, max(epoch / self.config.epochs, by_time))
 
     def is_time_up(self) -> bool:
         """Tell whether the time budget is used up but for what follows the training."""
         budget = self.config.time_budget_s
-        return budget is not None and self.elapsed_s() >= budget - self.reserve_s
+        elapsed_s, reserve_s = self._clock()
+        return budget is not None and elapsed_s >= budget - reserve_s
+
+    def _clock(self) -> tuple[float, float]:
+        """Return elapsed and reserved seconds; of several machines, those last agreed on."""
+        return self._agreed or (self.elapsed_s(), self.reserve_s)
+
+    def _agree(self) -> None:
+        """Let all machines have the chief's clock: what they do next must be the same."""
+        if self._workers.count > 1:
+            mine = [self.elapsed_s(), self.reserve_s]
+            elapsed_s, reserve_s = self._of_chief(tf.constant(mine, tf.float32)).numpy()
+            self._agreed = float(elapsed_s), float(reserve_s)
+
+    def _said(self, values: tf.Tensor) -> tf.Tensor:
+        """Return the chief's values on every machine."""
+
+        def given(values: tf.Tensor) -> tf.Tensor:
+            context = tf.distribute.get_replica_context()
+            first = tf.cast(context.replica_id_in_sync_group == 0, values.dtype)
+            return first * values
+
+        shares = self.strategy.run(given, args=(values,))
+        return self.strategy.reduce(tf.distribute.ReduceOp.SUM, shares, axis=None)
+
+    def _has_ended(self) -> bool:
+        """Tell whether the training ends, which is the chief's to say."""
+        ended = bool(self.finished())
+        if self._workers.count > 1:
+            ended = bool(self._of_chief(tf.constant(float(ended))).numpy() > 0)
+        return ended
 
     def finished(self) -> str:
         """Return why there is nothing left to train, in words; empty where there is something."""
@@ -127,7 +162,8 @@ class Engine:
         for hook in self.hooks:
             hook.begin(self)
         try:
-            while not self.finished():
+            self._agree()
+            while not self._has_ended():
                 self._epoch()
         finally:
             for hook in self.hooks:
@@ -154,9 +190,11 @@ class Engine:
         for hook in self.hooks:
             hook.after_epoch(self, record)
         counters.elapsed_s = self.elapsed_s()
-        checkpoint.save(self.checkpoint, self.groups, counters)
+        if self._workers.is_chief:
+            checkpoint.save(self.checkpoint, self.groups, counters)
         for hook in self.hooks:
             hook.after_checkpoint(self, record)
+        self._agree()
 
     def _steps(self) -> tuple[dict[str, float], float]:
         """Do the steps of an epoch; return the mean of every loss, and the last learning rate.
@@ -167,18 +205,25 @@ class Engine:
         first, rate = counters.step, 0.0
         waiting: list[Mapping[str, tf.Tensor]] = []
         totals: dict[str, float] = {}
-        data = batches(self._streams, first_step=first, last_step=first + steps)
+        workers = self._workers
+        data = batches(
+            self._streams,
+            first_step=first,
+            last_step=first + steps,
+            share=(workers.index, workers.count),
+        )
         looked = time.monotonic()
         for number, batch in enumerate(data, start=1):
             rate = self.scheme.pace(self.done(counters.epoch + (number - 1) / steps))
             waiting.append(self._step(self._shares(batch)))
             counters.step += 1
-            soon = time.monotonic() - looked < _CHECK_AFTER_S
+            soon = workers.count > 1 or time.monotonic() - looked < _CHECK_AFTER_S
             if soon and len(waiting) < _CHECK_EVERY and number < steps:
                 continue
             latest = self._collect(waiting, totals)
             waiting.clear()
             looked = time.monotonic()
+            self._agree()
             done = self.done(counters.epoch + number / steps)
             for hook in self.hooks:
                 hook.look(self, latest, done)
@@ -215,7 +260,7 @@ class Engine:
         Not a distributed data set, which reads through one more pipeline for every device. Those
         have tf.data's tuner, whatever the options (see :func:`tfseg.pipeline.streams.batches`).
         """
-        count = self.strategy.num_replicas_in_sync
+        count = self.strategy.num_replicas_in_sync // self._workers.count
         if count == 1:
             return batch
         with tf.device("CPU:0"):  # or all of it would go to the first GPU
@@ -225,7 +270,7 @@ class Engine:
             }
 
         def share(context: Any) -> Any:
-            index = context.replica_id_in_sync_group
+            index = context.replica_id_in_sync_group % count
             return {
                 stream: {name: pieces[index] for name, pieces in tensors.items()}
                 for stream, tensors in parts.items()

@@ -44,6 +44,7 @@ from tfseg.training.memory import check_memory
 from tfseg.training.validation import choose_cases, describe
 from tfseg.training.validation import summary as validation_summary
 from tfseg.training.weights import load_weights
+from tfseg.workers import read_workers
 
 
 @dataclass(frozen=True)
@@ -154,6 +155,8 @@ def train_run(
 ) -> Manifest:
     """Train in ``folder`` and return the manifest, written there beside the network.
 
+    Of several processes that train together this is for the chief; see :func:`follow_run`.
+
     Args:
         setup: of the run.
         folder: of the run.
@@ -175,13 +178,39 @@ def train_run(
     manifest.save(folder, "manifest.json")
     write_patches(_sampler(task, cases), folder)
     mark_latest(whole)
+    counters = _train(engine)
+    return _finish(manifest, setup.split, engine, counters, cases, progress)
+
+
+def follow_run(setup: Setup, folder: Path, *, resume: bool, began: float | None = None) -> None:
+    """Train with the chief of several processes, which writes and says what there is to.
+
+    Args:
+        setup: of the run, made from the same request as the chief's.
+        folder: of the run; its surroundings have the prepared volumes.
+        resume: go on where it stopped.
+        began: when the command began, by :func:`time.monotonic`.
+
+    Raises:
+        TfsegError: see :func:`train_run`.
+    """
+    task, cases = _gather(setup, folder, folder.parent / CACHE, resume, SILENT)
+    _train(_assemble(task, cases, folder, resume, SILENT, began))
+
+
+def _train(engine: Engine) -> Counters:
     try:
-        counters = engine.train()
+        return engine.train()
     except tf.errors.ResourceExhaustedError as error:
         raise TfsegError(
             "the device ran out of memory. Use a smaller patch_size, batch_size or base_filters."
         ) from error
-    return _finish(manifest, setup.split, engine, counters, cases, progress)
+    except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError) as error:
+        if read_workers().count == 1:
+            raise
+        raise TfsegError(
+            "another process of this training was lost. Start all of them again with --resume."
+        ) from error
 
 
 def _gather(
@@ -288,6 +317,8 @@ def _sampler(task: Task, cases: Cases) -> PatchSampler:
 
 def _hooks(scheme: Scheme, task: Task, cases: Cases) -> list[hooks.Hook]:
     """Return what happens after an epoch, in order."""
+    if not read_workers().is_chief:
+        return []
     product = scheme.product()
     found: list[hooks.Hook] = [hooks.Watch(product, cases.watched, task.plan, cases.held_out)]
     if task.config.patience:
