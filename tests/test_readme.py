@@ -43,7 +43,7 @@ def test_the_tour_works_as_written(tmp_path: Path) -> None:
     rest, grpc = _free_port(), _free_port()
     # Only what would take minutes or collide on a shared machine is replaced.
     for said, done in (
-        ("--time-budget 3m", "--time-budget 5s"),
+        ("--time-budget 3m", "--epochs 1"),
         ("serve exports/first", f"serve exports/first --rest-port {rest} --grpc-port {grpc}"),
         ("grpc://localhost:8500", f"grpc://localhost:{grpc}"),
         ("http://localhost:8501", f"http://localhost:{rest}"),

@@ -73,7 +73,7 @@ def exported(
             done[key] = export_run(
                 run_folder(run),
                 format,
-                root / run / precision,
+                root / run / format / precision,  # a model's versions are of one format
                 precision=precision,
                 capabilities=("sm89",) if one else (),
             )

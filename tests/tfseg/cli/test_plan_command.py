@@ -36,6 +36,20 @@ def test_it_writes_a_plan_that_can_be_read_again(data, tmp_path, capsys):
     assert [path.name for path in out.parent.iterdir()] == ["plan.json"]
 
 
+def test_it_is_the_plan_that_training_makes(data, tmp_path, capsys):
+    """Both look at the cases that a fold leaves: another intensity in a held-out one is unseen."""
+    from tfseg.config import TrainConfig
+    from tfseg.training.run import plan_run
+
+    for fold in ("0", "1", "all"):
+        assert run(["plan", str(data), "--fold", fold]) == 0
+        plan = Plan.parse(json.loads(capsys.readouterr().out), "stdout")
+        config = TrainConfig(
+            model="unet", data=str(data), fold="all" if fold == "all" else int(fold)
+        )
+        assert plan_run(config, {}).plan == plan
+
+
 def edit(data, **changes):
     file = data / "dataset.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
@@ -63,7 +77,7 @@ BAD = {
     "grids differ": (other_grid, ["{data}"], "case case_1: image and label must lie on one grid"),
     "cut image": (
         lambda data: (data / "imagesTr/case_0.nii.gz").write_bytes(b"\x1f\x8b\x08"),
-        ["{data}"],
+        ["{data}", "--fold", "all"],
         "case_0.nii.gz",
     ),
     "missing label": (
