@@ -7,6 +7,7 @@ Every reader returns a :class:`tfseg.volume.Volume` (z, y, x in LPS) and raises
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -122,8 +123,18 @@ def _read(path: Path, *, allow_2d: bool, labels: bool) -> Volume:
     )
 
 
-def write_volume(volume: Volume, path: str | os.PathLike[str]) -> None:
+def write_volume(
+    volume: Volume,
+    path: str | os.PathLike[str],
+    names: Sequence[str] = (),
+    colours: Sequence[tuple[int, int, int]] = (),
+) -> None:
     """Write a volume; the suffix chooses the format: NIfTI, MetaImage, NRRD, or PNG for a slice.
+
+    Args:
+        volume: what to write; ``.seg.nrrd`` takes label maps alone.
+        path: the file.
+        names, colours: of label values, for ``.seg.nrrd``; see :func:`.segments.write_segments`.
 
     Raises:
         DataError: another suffix, a volume that the format cannot hold, or a failing disk.
@@ -137,6 +148,10 @@ def write_volume(volume: Volume, path: str | os.PathLike[str]) -> None:
         from tfseg.io import metaimage
 
         metaimage.write(volume, path)
+    elif Path(path).name.lower().endswith(".seg.nrrd"):
+        from tfseg.io import segments
+
+        segments.write_segments(volume, path, names, colours)
     elif suffix == ".nrrd":
         from tfseg.io import nrrd
 

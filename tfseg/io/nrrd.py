@@ -10,7 +10,7 @@ import logging
 import math
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -98,8 +98,15 @@ def read(path: str | os.PathLike[str]) -> Volume:
     return Volume(array, affine)
 
 
-def write(volume: Volume, path: str | os.PathLike[str]) -> None:
+def write(
+    volume: Volume, path: str | os.PathLike[str], pairs: Mapping[str, str] | None = None
+) -> None:
     """Write a volume in its own dtype (bool as uint8), compressed; channels as the first axis.
+
+    Args:
+        volume: what to write.
+        path: the file.
+        pairs: keys and values of one line each for the header.
 
     Raises:
         DataError: the disk is full or the folder cannot be written.
@@ -116,8 +123,9 @@ def write(volume: Volume, path: str | os.PathLike[str]) -> None:
         f"space directions: {'none ' if several else ''}{' '.join(steps)}\n"
         f"kinds: {'vector ' if several else ''}domain domain domain\n"
         f'space units: "mm" "mm" "mm"\nendian: little\nencoding: gzip\n'
-        f"space origin: {_vector_text(volume.origin_mm)}\n\n"
+        f"space origin: {_vector_text(volume.origin_mm)}\n"
     )
+    text += "".join(f"{key}:={value}\n" for key, value in (pairs or {}).items()) + "\n"
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         file.write(text.encode())
         # No name and no time in the gzip header: the same volume gives the same file.

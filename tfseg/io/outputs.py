@@ -134,7 +134,7 @@ def write_labels(
         labels: (z, y, x) unsigned integers.
         target: file to write.
         output: the format and its options.
-        about: names of the labels and the model, for DICOM.
+        about: names of the labels and the model, for DICOM and ``.seg.nrrd``.
         source: from :func:`source_for`, for DICOM.
         probabilities: (z, y, x, classes), where ``output`` needs them.
         scan: the scan itself, whose mean in each label a report then tells.
@@ -148,7 +148,7 @@ def write_labels(
         ConfigError: what DICOM needs is not given.
     """
     if output.format_name not in _DICOM:
-        write_volume(labels, target)
+        write_volume(labels, target, about.names, about.colours)
         return (target,)
     if source is None or output.needs_probabilities != (probabilities is not None):
         raise ConfigError(

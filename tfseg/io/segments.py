@@ -22,6 +22,8 @@ from tfseg.io.suffixes import NRRD
 from tfseg.volume import Volume
 
 _ALIGNED = 0.1  # of a voxel: headers round
+_MOST = 65535  # the greatest value that is written
+_MOST_SEGMENTS = 1000
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,63 @@ def segments(path: str | os.PathLike[str]) -> tuple[Segment, ...]:
             f"{path}: each segment must have a value of its own in its layer; two share one."
         )
     return found
+
+
+def write_segments(
+    labels: Volume,
+    path: str | os.PathLike[str],
+    names: Sequence[str] = (),
+    colours: Sequence[tuple[int, int, int]] = (),
+) -> None:
+    """Write a label map whose header names a segment a value, in one layer.
+
+    Args:
+        labels: (z, y, x) whole numbers, 0 to 65535.
+        path: the file.
+        names: of the values from 0 on, the background first; other values that are there are
+            called ``Segment_3`` or the like.
+        colours: of the same values, RGB, 0 to 255.
+
+    Raises:
+        DataError: several channels, values that are no labels, or a failing disk.
+    """
+    array = labels.array.astype(np.uint8) if labels.array.dtype == bool else labels.array
+    whole = array.ndim == 3 and array.dtype.kind in "ui" and array.min() >= 0
+    if not whole or array.max() > _MOST or len(present := np.unique(array)) > _MOST_SEGMENTS:
+        raise DataError(
+            f"{path}: a segmentation (.seg.nrrd) holds whole numbers from 0 to {_MOST} in one "
+            f"channel, at most {_MOST_SEGMENTS} different ones; this volume does not. Name the "
+            "file .nrrd."
+        )
+    pairs = {
+        "Segmentation_ContainedRepresentationNames": "Binary labelmap|",
+        "Segmentation_MasterRepresentation": "Binary labelmap",
+        "Segmentation_ReferenceImageExtentOffset": "0 0 0",
+    }
+    values = sorted({*range(1, len(names)), *present.tolist()} - {0})
+    for number, value in enumerate(values):
+        name = " ".join(names[value].split()) if value < len(names) else ""
+        told = {
+            "ID": f"Segment_{value}",
+            "Name": name or f"Segment_{value}",
+            "LabelValue": str(value),
+            "Layer": "0",
+            "Extent": _extent(array == value),
+        }
+        if value < len(colours):
+            told["Color"] = " ".join(f"{part / 255:.6g}" for part in colours[value])
+        pairs |= {f"Segment{number}_{key}": text for key, text in told.items()}
+    kind = np.uint8 if array.max() < 256 else np.uint16
+    nrrd.write(Volume(array.astype(kind), labels.affine), path, pairs)
+
+
+def _extent(inside: np.ndarray) -> str:
+    """Return the first and the last voxel along x, y and z."""
+    ends = []
+    for axis in (2, 1, 0):
+        places = np.flatnonzero(inside.any(axis=tuple({0, 1, 2} - {axis})))
+        ends += [int(places[0]), int(places[-1])] if len(places) else [0, -1]
+    return " ".join(map(str, ends))
 
 
 def _numbers(header: Header) -> list[int]:

@@ -13,6 +13,9 @@ from tfseg.cli.main import run
 from tfseg.datasets import open_dataset
 from tfseg.errors import DataError
 from tfseg.io import write_volume
+from tfseg.io.dicom_out.about import About
+from tfseg.io.nrrd_header import read_header
+from tfseg.io.outputs import Output, write_labels
 from tfseg.io.references import object_kind, structure_names
 from tfseg.io.segments import Segment, read_segments, segments
 from tfseg.volume import Volume
@@ -142,6 +145,29 @@ def test_labels_csv_by_value_where_no_name_fits(tmp_path: Path, caplog) -> None:
     dataset = open_dataset(tmp_path)
     assert np.array_equal(dataset.read_label(dataset.cases[0]).array, ORGAN)
     assert "its segments are named Segment_1, none as the labels are (liver)" in caplog.text
+
+
+@pytest.mark.parametrize("names", [("background", "Liver", "t u", "gone"), ()])
+def test_what_is_written_is_read(tmp_path: Path, names: tuple[str, ...]) -> None:
+    path = tmp_path / "a.SEG.nrrd"
+    labels = IMAGE.with_array((ORGAN + TUMOUR).astype(np.int32))
+    about = About(names, ((0, 0, 0), (255, 0, 51)), "unet", "1")
+    assert write_labels(labels, path, Output(), about) == (path,)
+    wanted = [*names[1:]] or ["Segment_1", "Segment_2"]
+    assert segments(path) == tuple(Segment(name, 0, n + 1) for n, name in enumerate(wanted))
+    found, named, remarks = read_segments(path, IMAGE, names=wanted)
+    assert np.array_equal(found.array, labels.array)
+    assert list(named.values()) == wanted
+    assert remarks == ()
+    pairs = read_header(path).pairs
+    assert (pairs["Segment1_Extent"], pairs["Segment0_Color"]) == ("2 3 2 3 2 2", "1 0 0.2")
+
+
+@pytest.mark.parametrize("array", [IMAGE.array / 2, IMAGE.array - 50, np.stack([ORGAN, ORGAN], 3)])
+def test_what_is_no_label_map_is_not_written_as_segments(tmp_path: Path, array) -> None:
+    with pytest.raises(DataError, match="whole numbers from 0 to 65535 in one channel"):
+        write_volume(Volume(array, IMAGE.affine), tmp_path / "a.seg.nrrd")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_predictions_may_be_segmentations(tmp_path: Path, capsys) -> None:
