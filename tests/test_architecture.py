@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import fnmatch
 import functools
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -182,6 +183,18 @@ def test_imports_are_absolute():
         if module.startswith(".")
     ]
     assert relative == []
+
+
+def test_the_engine_names_no_scheme() -> None:
+    """Only the registry knows them; what all have in common is in the base and the learner."""
+    common = {"base", "learner"}
+    known = {path.stem for path in (ROOT / "tfseg/schemes").glob("[!_]*.py")}
+    for path, tree in sources().items():
+        if path.startswith("tfseg/training/"):
+            used = {module.split(".")[2] for module, _ in imports(tree)
+                    if module.startswith("tfseg.schemes.")} & known  # fmt: skip
+            assert used <= common, path
+            assert not re.search(r"supervised|detect", (ROOT / path).read_text()), path
 
 
 @pytest.mark.parametrize("path", sources())

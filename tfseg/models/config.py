@@ -34,12 +34,14 @@ class ModelConfig(BaseModel):
         paper: values of the paper's form, where they differ from the defaults; ``faithful=True``
             starts from them.
         scheme: the way of training that the network needs, see :mod:`tfseg.schemes`.
+        has_mean: whether the answers of several such networks can be averaged.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     paper: ClassVar[dict[str, Any]] = {}
     scheme: ClassVar[str] = "supervised"
+    has_mean: ClassVar[bool] = True
 
     def divisor(self, rank: int) -> tuple[int, ...]:
         """Return what each of the ``rank`` axes of the input must be divisible by."""

@@ -53,6 +53,7 @@ class DetectorConfig(ModelConfig):
     """
 
     scheme: ClassVar[str] = "detection"
+    has_mean: ClassVar[bool] = False
 
     base_filters: Annotated[int, Field(ge=1, le=256)] = 32
     norm: Literal["instance", "batch", "none", "frozen"] = "instance"

@@ -154,10 +154,10 @@ def check_folds(config: TrainConfig) -> None:
     """Refuse a network whose answers have no mean.
 
     Raises:
-        ConfigError: a detector.
+        ConfigError: it answers with objects.
     """
-    if model_config(config.model).scheme == "detection":
+    if not model_config(config.model).has_mean:
         raise ConfigError(
-            f"folds make an ensemble, which averages probabilities; {config.model} is a detector, "
-            "which answers with objects. Train its folds one by one with `fold`."
+            f"folds make an ensemble, which averages probabilities; {config.model} answers with "
+            "objects, which have no mean. Train its folds one by one with `fold`."
         )

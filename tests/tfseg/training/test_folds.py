@@ -115,7 +115,10 @@ def test_new_cases_are_measured_by_the_ensemble(
         (("--folds", "0"), "at least two folds; got '0'"),
         (("--folds", "0,9"), "folds must be `all`, or numbers from 0 to 4"),
         (("--folds", "all", "--fold", "0"), "--fold trains one network, --folds several"),
-        (("--folds", "all", "--model", "faster_rcnn"), "faster_rcnn is a detector"),
+        (
+            ("--folds", "all", "--model", "faster_rcnn"),
+            "faster_rcnn answers with objects",
+        ),
     ],
 )
 def test_bad_input_to_folds(
