@@ -128,9 +128,9 @@ def ten_minutes_section(path: Path) -> list[str]:
         "Each network in its default form at the width planned for CPUs, "
         f"{settings['time_budget']} on {settings['cores']} cores,",
         "the same seed, fold 0, one run; Dice is the mean over classes and held-out cases, up to",
-        "12 of which also chose the checkpoint: an earlier trainer did so, and its budget was for the",
-        "training alone. So little time favours the small and the quick: it shows that each learns,",
-        "not how good it gets.",
+        "12 of which also chose the checkpoint: an earlier trainer did so, and its budget was for",
+        "the training alone. So little time favours the small and the quick: it shows that each",
+        "learns, not how good it gets.",
         "",
         "```sh",
         f"python benchmarks/ten_minutes.py --time-budget {settings['time_budget']} "
