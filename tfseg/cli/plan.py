@@ -21,7 +21,6 @@ import click
 )
 @click.option(
     "--fold",
-    type=click.Choice(["all", *map(str, range(20))]),
     metavar="N|all",
     help="Fold that is held out, or `all` for none: the plan looks at the others, as `tfseg train` "
     "does. [0; all where there are too few cases]",
@@ -48,6 +47,7 @@ def plan(
 
     from tfseg.cli.console import ConsoleProgress, note, print_json
     from tfseg.datasets import open_dataset
+    from tfseg.errors import ConfigError
     from tfseg.files import check_outputs
     from tfseg.models import segmentation_info
     from tfseg.planning import Budget, Request, parse_steps, plan_for
@@ -60,6 +60,8 @@ def plan(
     dataset = open_dataset(data)
     if fold is None:
         fold = "0" if dataset.fold_count(seed) else "all"
+    if fold != "all" and not fold.isdecimal():
+        raise ConfigError(f"--fold must be a number or all; got {fold!r}.")
     cases, _ = dataset.split(None if fold == "all" else int(fold), seed)
     import_tensorflow()
     from tfseg.training.devices import gpu_count

@@ -19,7 +19,7 @@ from tfseg.artifact import FILE_NAME, find_manifest
 from tfseg.cli.console import track
 from tfseg.datasets import Case, Dataset, open_dataset
 from tfseg.datasets.reading import normalised
-from tfseg.datasets.split import Role, Split
+from tfseg.datasets.split import Found, Role, Split
 from tfseg.errors import ConfigError, DataError, some
 from tfseg.evaluation.runner import Evaluation
 from tfseg.evaluation.values import remark_of, table_for, to_classes
@@ -268,16 +268,22 @@ class _Chosen:
     remarks: tuple[str, ...] = ()
 
 
+def _found(known: Split, dataset: Dataset) -> Found:
+    return known.find(dataset, lambda cases: track(tuple(cases), "Recognising the cases"))
+
+
 def _choose(
     dataset: Dataset,
     known: Split | None,
     trained: _Trained | None,
     model: Path,
     all_cases: bool,
+    found: Found | None = None,
 ) -> _Chosen:
     """Choose the cases of a data set to measure a model on.
 
     Those held out from its training where they are there; else those that it has never had.
+    ``found`` is what ``known`` found in the data set, where it has looked already.
     """
     labelled = [case for case in dataset.cases if case.label is not None]
     if not labelled:
@@ -289,7 +295,7 @@ def _choose(
             f"{model} does not say which cases were held out from its training. Use --all-cases "
             "with data that it was not trained on."
         )
-    found = known.find(dataset, lambda cases: track(tuple(cases), "Recognising the cases"))
+    found = found or _found(known, dataset)
     held_out_ids, new = found.ids("held out"), found.ids("new", "related")
     if all_cases:
         chosen, words = set(found.roles), f"all labelled cases: {_counted(found.roles)}"
@@ -349,9 +355,9 @@ def _of_folds(
         place = fold_folder(run, fold)
         trained = _trained(read_json(place / CONFIG, "the run's configuration"), place)
         known = Split.load(place)
-        found = known.find(dataset, lambda cases: track(tuple(cases), "Recognising the cases"))
+        found = _found(known, dataset)
         if found.ids("held out"):
-            parts[place] = _choose(dataset, known, trained, place, all_cases=False)
+            parts[place] = _choose(dataset, known, trained, place, False, found)
     if not parts:
         return None
     home = {case.id: place for place, chosen in parts.items() for case in chosen.cases}

@@ -33,13 +33,11 @@ class Task:
         config: of the run.
         network: the parsed options of the segmenter.
         plan: of the run.
-        ignores: whether labels leave voxels open, which the loss must leave out.
     """
 
     config: TrainConfig
     network: ModelConfig
     plan: Plan
-    ignores: bool = False
 
 
 class Scheme(Protocol):

@@ -63,7 +63,7 @@ class Supervised:
         loss = leave_out(task.config.loss, -1 if ignored is None else IGNORED, known, labels)
         if ignored is None:
             return task
-        return replace(task, config=task.config.model_copy(update={"loss": loss}), ignores=True)
+        return replace(task, config=task.config.model_copy(update={"loss": loss}))
 
     @classmethod
     def check(cls, task: Task) -> None:

@@ -19,6 +19,7 @@ from tfseg.datasets import Dataset, open_dataset
 from tfseg.datasets.split import Split
 from tfseg.errors import ConfigError
 from tfseg.files import atomic_path, sha256
+from tfseg.inference.tta import MIRRORED
 from tfseg.models import load_run, model_config
 from tfseg.models.ensemble import ensemble_of
 from tfseg.progress import SILENT, Progress
@@ -130,6 +131,7 @@ def join(setup: Setup, folder: Path) -> Manifest:
                 "folds": list(folds),
                 "fold": "all",
                 "seed": setup.config.seed,
+                MIRRORED: setup.config.augmentation.flip,
                 "cases": len(setup.split.training),
                 "held_out_cases": 0,
                 "parameters": whole.count_params(),

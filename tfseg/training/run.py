@@ -25,6 +25,7 @@ from tfseg.datasets.twice import twice
 from tfseg.errors import ConfigError, DataError, TfsegError
 from tfseg.files import read_json, sha256, write_json
 from tfseg.fingerprint import ImageFingerprint
+from tfseg.inference.tta import MIRRORED
 from tfseg.models import model_config
 from tfseg.pipeline.cache import PreparedCase, prepare_cases
 from tfseg.pipeline.patches import PatchSampler
@@ -240,7 +241,7 @@ def _gather(
     if not any(case.places for case in learned):
         raise DataError("no training case has a foreground voxel; there is nothing to learn.")
     scheme = scheme_class(network.scheme)
-    task = Task(config, network, plan, ignores=dataset.ignored is not None)
+    task = Task(config, network, plan)
     task, learned = scheme.prepare(task, learned, progress)
     return task, Cases(learned, len(others), _watched(others, task, progress))
 
@@ -355,7 +356,7 @@ def _finish(
         "held_out_cases": cases.held_out,
         "fold": config.fold,
         "seed": config.seed,
-        "mirrored": config.augmentation.flip,
+        MIRRORED: config.augmentation.flip,
         "epochs": counters.epoch,
         "steps": counters.step,
         "seconds": round(counters.elapsed_s, 1),

@@ -100,6 +100,7 @@ BAD = {
         ["{data}"],
         "labels must have different names; got ('x', 'x')",
     ),
+    "fold": (lambda data: None, ["{data}", "--fold", "one"], "a number or all; got 'one'"),
     "model": (lambda data: None, ["{data}", "--model", "unett"], "unknown model 'unett'"),
     "output is a folder below a file": (
         lambda data: None,

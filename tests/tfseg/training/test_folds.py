@@ -42,6 +42,7 @@ def test_the_network_of_the_run_is_the_mean_of_its_folds(trained: Path) -> None:
     run = trained / "runs/r"
     whole, manifest = load_run(run)
     assert manifest.training["folds"] == [0, 2]
+    assert manifest.training["mirrored"] == "zyx"  # what --tta averages over
     assert manifest.training["steps"] == 2 * 4
     x = np.random.default_rng(0).normal(size=(1, 16, 16, 16, 1)).astype(np.float32)
     members = [load_run(run / f"fold_{fold}")[0] for fold in (0, 2)]
